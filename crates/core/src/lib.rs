@@ -1,0 +1,1 @@
+//! The core of plait: no Python, no I/O.
