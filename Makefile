@@ -1,0 +1,111 @@
+# plait: one short command per task; `make help` lists them.
+# Needs a Rust toolchain and CPython 3.11 or later; everything else is put into .venv.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+# release is what users get; quick builds in a fraction of the time and serves the tests.
+PROFILE ?= release
+SUITES  ?=
+
+BIN      := $(VENV)/bin
+NEED     := .ci/need
+say       = @printf '\033[1m== %s\033[0m\n' "$(1)"
+RUST_SRC := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+TOOLS    := $(VENV)/.tools
+ENGINE   := $(VENV)/.engine-$(PROFILE)
+NO_PYTHON := --workspace --exclude plait-engine
+
+# An interpreter other than the first has a venv and a target directory of its own.
+TAG       = $(shell $(PYTHON) .ci/tag.py)
+
+export PIP_QUIET = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all conformance bench lint types wheel clean tools
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo:  ## build, then run a real program on the standard library and on plait
+	@$(MAKE) --no-print-directory build PROFILE=release
+	$(call say,examples/codebase.py on the standard library and on plait)
+	@$(BIN)/plait compare examples/codebase.py
+
+build: $(ENGINE)  ## build plait into .venv
+
+test:  ## everything: Rust tests, loom, lints, types, stubs, pytest, conformance
+	@$(MAKE) --no-print-directory build lint types test-rust test-loom test-pytest conformance PROFILE=quick
+	$(call say,all of it passed)
+
+test-rust: tools  ## Rust tests of the crates that need no Python
+	$(call say,cargo test)
+	@cargo test -q $(NO_PYTHON)
+
+test-loom: tools  ## the lock-free parts under loom: every interleaving of small programs
+	$(call say,cargo test under loom)
+	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-3} \
+	  cargo test -q --profile quick -p plait-core --lib
+
+test-pytest: $(ENGINE)  ## Python tests
+	$(call say,pytest on $$($(BIN)/python -V))
+	@$(BIN)/python -m pytest tests
+
+conformance: $(ENGINE)  ## CPython's own tests on plait; SUITES="test_queue ..." picks some
+	$(call say,CPython's own tests on plait)
+	@$(BIN)/python -m conformance $(SUITES)
+
+test-python:  ## Python tests and conformance on one interpreter: PYTHON=python3.13
+	@$(NEED) python "$(PYTHON)"
+	@VENV=.venv-$(TAG) CARGO_TARGET_DIR=target/$(TAG) \
+	  $(MAKE) --no-print-directory test-pytest conformance VENV=.venv-$(TAG) PROFILE=quick
+
+test-all: test  ## make test, then test-python on every other CPython found
+	@.ci/each-python
+
+bench: ## plait against the standard library and its rivals, in one run
+	@$(MAKE) --no-print-directory build PROFILE=release
+	$(call say,benchmarks: plait beside the standard library)
+	@$(BIN)/python -m pip install --group bench
+	@$(BIN)/python -m benchmarks
+
+lint: $(TOOLS)  ## rustfmt, clippy, ruff
+	$(call say,cargo fmt)
+	@cargo fmt --all --check
+	$(call say,clippy)
+	@PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy -q --workspace --all-targets -- -D warnings
+	$(call say,ruff)
+	@$(BIN)/ruff check
+
+types: $(ENGINE)  ## mypy --strict, and the stubs against the modules that they describe
+	$(call say,mypy)
+	@$(BIN)/mypy
+	$(call say,stubtest)
+	@$(BIN)/stubtest plait --allowlist tests/stubtest-allowlist.txt --ignore-disjoint-bases
+
+wheel: $(TOOLS)  ## a wheel for this interpreter in dist/
+	$(call say,wheel)
+	@$(BIN)/maturin build --release --interpreter $(BIN)/python --out dist
+
+clean:  ## remove what was built, the virtual environments among it
+	$(call say,removing what was built)
+	@rm -rf target dist .venv .venv-* .mypy_cache .ruff_cache .pytest_cache python/plait/*.so
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+tools:
+	@$(NEED) rust
+
+$(TOOLS): pyproject.toml
+	@$(NEED) rust
+	@$(NEED) python "$(PYTHON)"
+	$(call say,tools into $(VENV))
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install 'pip>=25.1'
+	@$(BIN)/python -m pip install --group dev
+	@touch $@
+
+$(ENGINE): $(TOOLS) $(RUST_SRC)
+	$(call say,building the engine ($(PROFILE)) into $(VENV))
+	@rm -f $(VENV)/.engine-*
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop -q --profile $(PROFILE)
+	@touch $@
