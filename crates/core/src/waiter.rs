@@ -1,0 +1,384 @@
+//! The node of a waiting thread or task, the list that it stands in, and the batch to be woken.
+//!
+//! # Who may touch what
+//! - [`Waiter::listed`]: only under the latch (an atomic because its own thread may look, under the latch, while
+//!   the one who popped it follows the links of the batch).
+//! - [`Waiter::links`]: while listed, only under the latch of the list that the waiter stands in; after the
+//!   waiter has been popped, only the one who popped it, until it has notified.
+//! - [`Waiter::state`]: anyone. It goes [`WAITING`] → [`PARKED`] → (back to waiting) by its own thread, and to
+//!   [`NOTIFIED`] by the one who popped it, once for each time in a list.
+//!
+//! # Why no wake-up is lost
+//! A waiter is put in the list under the latch, after the site has looked again at its word. Whoever
+//! changes the word so that somebody may go on takes the latch and pops: it finds the waiter, or the waiter finds
+//! the change. Before the thread sleeps it swaps its state from waiting to parked; the futex sleeps
+//! only while the state is parked. The notifier swaps in notified and wakes the futex if it saw parked.
+//!
+//! # How long a node has to live
+//! A thread's node lies on its stack. The thread goes on as soon as it reads notified, so the notifier
+//! reads the next link before, and nothing after, its swap; the wake uses the address only. A thread
+//! that wants to leave early and finds itself popped waits for notified ([`Waiter::settle`]); that takes
+//! nanoseconds, because a batch notifies its threads before it runs any task's hook.
+//! A task's node is owned by the engine; being in a list counts as one reference, which the hook takes over.
+
+use crate::clock::Nanos;
+use crate::fork;
+use crate::futex::{Futex, Woken};
+use crate::sync::{AtomicU32, Ordering, Slot, pause};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32 as PlainAtomicU32;
+
+const WAITING: u32 = 0;
+const PARKED: u32 = 1;
+/// The low bits; above them stand the low bits of [`detaches`] at the time of the notification.
+const NOTIFIED: u32 = 2;
+
+/// How often a thread has detached from the interpreter in the engine. A thread that was notified by an
+/// attached thread goes on spinning until this has moved, so as not to run into a held GIL.
+/// (A plain atomic even under loom: it is advice.)
+static DETACHES: PlainAtomicU32 = PlainAtomicU32::new(0);
+
+/// Counts one detaching.
+#[inline]
+pub fn count_detach() {
+    DETACHES.fetch_add(1, std::sync::atomic::Ordering::Release);
+}
+
+/// The count of detachings, as far as a notification remembers it.
+#[inline]
+#[must_use]
+pub fn detaches() -> u32 {
+    DETACHES.load(std::sync::atomic::Ordering::Relaxed) & (u32::MAX >> 2)
+}
+
+/// What resumes a task: called with the popped node, attached, with no latch held; takes over the list's reference.
+pub type Hook = unsafe fn(NonNull<Waiter>);
+
+#[derive(Debug, Default)]
+struct Links {
+    next: Option<NonNull<Waiter>>,
+    prev: Option<NonNull<Waiter>>,
+}
+
+/// One thread or task that waits, in one list at a time.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Waiter {
+    state: Futex,
+    hook: Option<Hook>,
+    /// The generation of the list that it stands in; 0 when in none.
+    listed: AtomicU32,
+    links: Slot<Links>,
+}
+
+// SAFETY: the links are guarded by the latch of the list; see the module's text.
+unsafe impl Send for Waiter {}
+// SAFETY: as above.
+unsafe impl Sync for Waiter {}
+
+impl Waiter {
+    fn new(hook: Option<Hook>) -> Self {
+        Self {
+            state: Futex::new(WAITING),
+            hook,
+            listed: AtomicU32::new(0),
+            links: Slot::new(Links::default()),
+        }
+    }
+
+    /// A waiter that is the calling thread.
+    #[must_use]
+    pub fn thread() -> Self {
+        Self::new(None)
+    }
+
+    /// A waiter that is resumed by `hook`.
+    #[must_use]
+    pub fn task(hook: Hook) -> Self {
+        Self::new(Some(hook))
+    }
+
+    /// Whether it has been notified; if so, [`detaches`] as of then.
+    #[inline]
+    #[must_use]
+    pub fn notified(&self) -> Option<u32> {
+        let state = self.state.load(Ordering::Acquire);
+        (state & 3 == NOTIFIED).then_some(state >> 2)
+    }
+
+    /// Sleeps until notified, until `deadline`, or until a signal has been handled.
+    /// `Changed` means notified.
+    pub fn park(&self, deadline: Option<Nanos>) -> Woken {
+        loop {
+            let word = &self.state.word;
+            if word
+                .compare_exchange(WAITING, PARKED, Ordering::Acquire, Ordering::Acquire)
+                .is_err()
+                && self.notified().is_some()
+            {
+                return Woken::Changed;
+            }
+            let end = self.state.wait(PARKED, deadline);
+            if self.notified().is_some() {
+                return Woken::Changed;
+            }
+            if end != Woken::Changed {
+                // Not parked any more: a notifier need not wake. If it was faster, it is notified.
+                return match word.compare_exchange(PARKED, WAITING, Ordering::Acquire, Ordering::Acquire) {
+                    Ok(_) => end,
+                    Err(_) => Woken::Changed,
+                };
+            }
+        }
+    }
+
+    /// Waits for the notification of a waiter that has been popped; see the module's text.
+    pub fn settle(&self) {
+        let mut turns = 0_u32;
+        while self.notified().is_none() {
+            turns += 1;
+            if turns.is_multiple_of(64) {
+                std::thread::yield_now();
+            }
+            pause();
+        }
+    }
+
+    /// Makes a notified waiter ready for another round.
+    pub fn rearm(&self) {
+        self.state.word.store(WAITING, Ordering::Relaxed);
+    }
+
+    /// Marks a popped task's node as notified: for its hook.
+    pub fn mark_notified(&self) {
+        self.state
+            .word
+            .store(NOTIFIED | (detaches() << 2), Ordering::Release);
+    }
+
+    fn links<R>(&self, f: impl FnOnce(&mut Links) -> R) -> R {
+        // SAFETY: the caller holds the latch of the list, or has popped the node.
+        self.links.with_mut(|links| f(unsafe { &mut *links }))
+    }
+}
+
+/// Waiters in order. Kept behind a [`Latch`](crate::Latch).
+#[derive(Debug, Default)]
+pub struct WaitList {
+    head: Option<NonNull<Waiter>>,
+    tail: Option<NonNull<Waiter>>,
+    /// The fork generation of all that stand here; see [`fork`].
+    generation: u32,
+}
+
+// SAFETY: the nodes may be touched by whoever holds the latch; see the module's text.
+unsafe impl Send for WaitList {}
+
+impl WaitList {
+    /// No waiters.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            head: None,
+            tail: None,
+            generation: 0,
+        }
+    }
+
+    /// Whether nobody waits.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head.is_none() || self.generation != fork::generation()
+    }
+
+    fn refresh(&mut self) {
+        let now = fork::generation();
+        if self.generation != now {
+            *self = Self {
+                head: None,
+                tail: None,
+                generation: now,
+            };
+        }
+    }
+
+    /// Puts `waiter` in the list: in front if it stood here before (`again`), else at the end.
+    ///
+    /// The waiter has to stay where it is until it is popped or removed.
+    pub fn enqueue(&mut self, waiter: &Waiter, again: bool) {
+        self.refresh();
+        let node = NonNull::from(waiter);
+        let (head, tail) = (self.head, self.tail);
+        waiter.listed.store(self.generation, Ordering::Relaxed);
+        waiter.links(|links| {
+            *links = if again {
+                Links {
+                    next: head,
+                    prev: None,
+                }
+            } else {
+                Links {
+                    next: None,
+                    prev: tail,
+                }
+            };
+        });
+        // SAFETY: nodes in the list are alive until popped or removed, and we hold the latch.
+        unsafe {
+            if again {
+                self.head = Some(node);
+                match head {
+                    Some(head) => head.as_ref().links(|links| links.prev = Some(node)),
+                    None => self.tail = Some(node),
+                }
+            } else {
+                self.tail = Some(node);
+                match tail {
+                    Some(tail) => tail.as_ref().links(|links| links.next = Some(node)),
+                    None => self.head = Some(node),
+                }
+            }
+        }
+    }
+
+    /// Takes `waiter` out. False if it does not stand here (any more).
+    pub fn remove(&mut self, waiter: &Waiter) -> bool {
+        self.refresh();
+        if waiter.listed.load(Ordering::Relaxed) != self.generation {
+            return false;
+        }
+        waiter.listed.store(0, Ordering::Relaxed);
+        let (next, prev) = waiter.links(|links| (links.next, links.prev));
+        // SAFETY: neighbours in the list are alive, and we hold the latch.
+        unsafe {
+            match prev {
+                Some(prev) => prev.as_ref().links(|links| links.next = next),
+                None => self.head = next,
+            }
+            match next {
+                Some(next) => next.as_ref().links(|links| links.prev = prev),
+                None => self.tail = prev,
+            }
+        }
+        true
+    }
+
+    /// Pops up to `most` waiters from the front. They are to be notified when the latch is released.
+    pub fn pop(&mut self, most: usize) -> Batch {
+        self.refresh();
+        let mut count = 0;
+        let mut last = None;
+        let mut at = self.head;
+        while let Some(node) = at
+            && count < most
+        {
+            // SAFETY: as in `remove`.
+            let waiter = unsafe { node.as_ref() };
+            waiter.listed.store(0, Ordering::Relaxed);
+            at = waiter.links(|links| links.next);
+            last = Some(node);
+            count += 1;
+        }
+        let Some(last) = last else {
+            return Batch { head: None, count: 0 };
+        };
+        let batch = Batch {
+            head: self.head,
+            count,
+        };
+        self.head = at;
+        // SAFETY: as in `remove`.
+        unsafe {
+            last.as_ref().links(|links| links.next = None);
+            match at {
+                Some(head) => head.as_ref().links(|links| links.prev = None),
+                None => self.tail = None,
+            }
+        }
+        batch
+    }
+}
+
+/// Waiters that were popped and have yet to be notified.
+#[derive(Debug)]
+#[must_use = "popped waiters sleep for ever unless they are notified"]
+pub struct Batch {
+    head: Option<NonNull<Waiter>>,
+    count: usize,
+}
+
+/// A thread that sleeps in its futex and has been notified, but not woken.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "the thread sleeps until it is woken"]
+pub struct Unpark(*const Futex);
+
+// SAFETY: only the address is used.
+unsafe impl Send for Unpark {}
+
+impl Unpark {
+    /// Wakes it.
+    pub fn now(self) {
+        Futex::wake(self.0);
+    }
+}
+
+impl Batch {
+    /// Nobody.
+    pub const EMPTY: Self = Self { head: None, count: 0 };
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Notifies all, in order: threads first, then tasks (whose hooks run Python). No latch may be held.
+    #[inline]
+    pub fn notify(self) {
+        if self.head.is_some() {
+            self.notify_with(Unpark::now);
+        }
+    }
+
+    /// As [`notify`](Batch::notify), but hands the threads that have to be woken from their futex to `unpark`.
+    pub fn notify_with(self, mut unpark: impl FnMut(Unpark)) {
+        let state = NOTIFIED | (detaches() << 2);
+        let mut tasks: Option<NonNull<Waiter>> = None;
+        let mut last_task: Option<NonNull<Waiter>> = None;
+        let mut at = self.head;
+        while let Some(node) = at {
+            // SAFETY: a popped node is alive and ours until it is notified.
+            let waiter = unsafe { node.as_ref() };
+            at = waiter.links(|links| links.next.take());
+            if waiter.hook.is_some() {
+                match last_task {
+                    // SAFETY: as above: a task's node has not been notified yet.
+                    Some(last) => unsafe { last.as_ref() }.links(|links| links.next = Some(node)),
+                    None => tasks = Some(node),
+                }
+                last_task = Some(node);
+                continue;
+            }
+            let futex = &raw const waiter.state;
+            if waiter.state.word.swap(state, Ordering::Release) == PARKED {
+                unpark(Unpark(futex));
+            }
+        }
+        while let Some(node) = tasks {
+            // SAFETY: as above; the hook takes over the list's reference.
+            unsafe {
+                tasks = node.as_ref().links(|links| links.next.take());
+                if let Some(hook) = node.as_ref().hook {
+                    hook(node);
+                }
+            }
+        }
+    }
+}
