@@ -1,0 +1,127 @@
+"""Runs tests of one suite in a process of its own and appends what happens to a file, one JSON object a line.
+
+usage: python -m conformance.worker JOB.json     (see `Job`)
+
+The file is written as the tests run, so a test that hangs or crashes the process is known by name.
+"""
+
+import faulthandler
+import json
+import os
+import sys
+import traceback
+import unittest
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conformance.suites import SUITES
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one worker has to do. `only` empty means all; `timeout` is seconds for each test."""
+
+    suite: str
+    candidate: str
+    events: str
+    timeout: float
+    only: list[str] = field(default_factory=list)
+    skip: list[str] = field(default_factory=list)
+
+
+class Recorder(unittest.TestResult):
+    """Writes a line as each test starts and one as it ends, with its outcome."""
+
+    def __init__(self, events: Path, timeout: float) -> None:
+        super().__init__()
+        self.file = events.open("a", encoding="utf-8", buffering=1)
+        self.timeout = timeout
+        self.process = os.getpid()
+        self.outcome, self.detail = "passed", ""
+
+    def _write(self, **event: Any) -> None:
+        self.file.write(json.dumps(event) + "\n")
+
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802, D102
+        super().startTest(test)
+        self.outcome, self.detail = "passed", ""
+        self._write(started=test.id())
+        faulthandler.dump_traceback_later(self.timeout, exit=True)
+
+    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802, D102
+        if os.getpid() != self.process:  # a test's forked child that fell out of its test
+            os._exit(1)
+        faulthandler.cancel_dump_traceback_later()
+        super().stopTest(test)
+        self._write(ended=test.id(), outcome=self.outcome, detail=self.detail)
+
+    def _failed(self, test: unittest.TestCase, error: Any) -> None:
+        detail = "".join(traceback.format_exception(*error))
+        if isinstance(test, unittest.TestCase):
+            self.outcome, self.detail = "failed", self.detail + detail
+        else:  # setUpModule or setUpClass: the tests behind it do not run
+            self._write(broken=test.id(), detail=detail)
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802, D102
+        self._failed(test, err)
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802, D102
+        self._failed(test, err)
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:  # noqa: N802, D102
+        if err is not None:
+            self._failed(test, err)
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802, D102
+        if isinstance(test, unittest.TestCase) and self.outcome == "passed":
+            self.outcome, self.detail = "skipped", reason
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802, D102
+        self.outcome, self.detail = "failed", "unexpected success"
+
+
+def _installed() -> None:
+    """The plait side tests plait: refuse to go on where `plait.install()` did not put it in place."""
+    import concurrent.futures
+    import queue
+    import threading
+
+    import plait.concurrent.futures
+    import plait.queue
+    import plait.threading
+
+    for module, names in {
+        threading: ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"),
+        queue: ("Queue", "LifoQueue", "PriorityQueue"),
+        concurrent.futures: ("Future", "ThreadPoolExecutor"),
+    }.items():
+        face = sys.modules[f"plait.{module.__name__}"]
+        for name in names:
+            assert getattr(module, name) is getattr(face, name), f"{module.__name__}.{name} is not plait's"
+
+
+def _chosen(job: Job) -> Iterator[unittest.TestCase]:
+    (suite,) = (suite for suite in SUITES if suite.name == job.suite)
+    for test in suite.load(job.candidate):
+        if test.id() not in job.skip and (not job.only or test.id() in job.only):
+            yield test
+
+
+def main() -> None:
+    """Runs the job that the first argument names."""
+    job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    faulthandler.enable()
+    from test import support
+
+    support.verbose = 0
+    if job.candidate == "plait":
+        _installed()
+    result = Recorder(Path(job.events), job.timeout)
+    unittest.TestSuite(_chosen(job)).run(result)
+    result._write(finished=True)
+
+
+if __name__ == "__main__":
+    main()
