@@ -1,6 +1,7 @@
 """Runs CPython's own tests on the standard library and on plait, compares, and prints a table.
 
-Exit code 0: every test that passes on the standard library passes on plait, but for the listed ones, which do not.
+Exit code 0: every test that passes on the standard library passes on plait, but for the listed ones, which
+do not.
 """
 
 import argparse
@@ -69,7 +70,8 @@ class Runner:
         digest = hashlib.sha256(sys.version.encode() + sys.base_prefix.encode())
         for name in (*suite.modules, "test.lock_tests", "conformance.suites", "conformance.worker"):
             found = importlib.util.find_spec(name)
-            assert found is not None and found.origin is not None
+            assert found is not None
+            assert found.origin is not None
             digest.update(Path(found.origin).read_bytes())
         kept = CACHE / f"{suite.name}-{exceptions.version()}-{digest.hexdigest()[:16]}.json"
         if kept.exists():
@@ -101,7 +103,7 @@ class Runner:
                 self._once_more(suite, test, outcome, demanded, row)
 
     def _once_more(self, suite: Suite, test: str, first: Outcome, demanded: set[str], row: Row) -> None:
-        """A test that failed is run once more, alone, on plait and, should it fail again, on the standard library."""
+        """A failed test is run once more, alone: on plait and, should it fail again, on the standard library."""
         if test in demanded and not self.options.no_retry:
             if self._on_candidate(suite, [test]).get(test, first).passed:
                 row.retried.append(f"{test}: {first.word}, then passed alone\n{first.detail}")
@@ -164,7 +166,7 @@ def main() -> int:
     _print_details(rows)
     if whole:
         idle = [entry.test for entry in runner.entries if entry not in runner.matched]
-        notes += [f"exceptions.toml: {test} matches no test that passes on the standard library" for test in idle]
+        notes += [f"exceptions.toml: {test} covers no test that the standard library passes" for test in idle]
     else:
         idle = []
 
@@ -180,11 +182,8 @@ def main() -> int:
     print(form.format("suite", "stdlib", options.candidate, "exceptions", "failed", "retried", "s"))
     for row in rows:
         bad = len(row.failures) + len(row.stale)
-        print(
-            form.format(
-                row.suite, row.stdlib, row.plait, len(set(row.listed)), bad, len(row.retried), f"{row.seconds:.0f}"
-            )
-        )
+        listed_here, retried = len(set(row.listed)), len(row.retried)
+        print(form.format(row.suite, row.stdlib, row.plait, listed_here, bad, retried, round(row.seconds)))
     print(*notes, sep="\n", end="\n" if notes else "")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not demanded else 0

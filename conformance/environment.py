@@ -1,4 +1,4 @@
-"""Makes the two virtual environments that the tests run in: one with plait installed at start, one without."""
+"""Makes the two virtual environments that the tests run in: in one, plait is installed at start."""
 
 import importlib.util
 import sys
@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def create(folder: Path, candidate: str) -> Path:
     """Makes a bare virtual environment in `folder` and returns its interpreter.
 
-    `candidate` is "stdlib" or "plait". Both environments see the same folders, so that they differ in one line: on
-    the plait side every interpreter that starts runs `plait.install()` first.
+    `candidate` is "stdlib" or "plait". Both environments see the same folders and differ in one line: on the
+    plait side every interpreter that starts runs `plait.install()` first.
     """
     venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
     (site_packages,) = folder.glob("lib/python*/site-packages")

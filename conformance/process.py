@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conformance.worker import Job
 
-# A worker ends itself, with all its threads' stacks, when a test lasts too long; this much later it is killed.
+# A worker ends itself, showing all threads' stacks, when a test lasts too long; so much later it is killed.
 GRACE = 20.0
 
 
@@ -34,12 +34,13 @@ class Broken(Exception):
 
 
 def _run_worker(python: Path, job: Job, folder: Path) -> tuple[bool, str]:
-    """Runs one worker to its end or until it stands still; returns whether it stood still, and what it printed."""
+    """Runs one worker to its end, or ends it; returns whether it stood still, and what it printed."""
     description, printed, events = folder / "job.json", folder / "output.txt", Path(job.events)
     description.write_text(json.dumps(asdict(job)), encoding="utf-8")
     events.touch()
     command = [str(python), "-X", "faulthandler", "-m", "conformance.worker", str(description)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PLAIT_"))}
+    ours = ("PYTHON", "PLAIT_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with printed.open("wb") as output:
         worker = subprocess.Popen(
             command,
@@ -76,7 +77,7 @@ def _tail(text: str, lines: int = 60) -> str:
 def run(
     python: Path, suite: str, candidate: str, timeout: float, only: Collection[str] = ()
 ) -> dict[str, Outcome]:
-    """Runs one suite (of it, the tests in `only` where given) on `python`; `timeout` is seconds for each test.
+    """Runs one suite (of it, the tests in `only` where given) on `python`; `timeout` is seconds a test.
 
     A test that hangs or kills its process is recorded as such, and the rest goes on in a new process.
     """

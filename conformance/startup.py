@@ -1,7 +1,7 @@
 """Runs when an interpreter of the plait side starts (a .pth line of its virtual environment imports it).
 
-So every child that a test starts has plait installed as well, whatever flags and environment it is given: `-I` and
-`-E` do not turn a virtual environment's .pth files off (`-S` does).
+So every child that a test starts has plait installed as well, whatever flags and environment it is given:
+`-I` and `-E` do not turn a virtual environment's .pth files off (`-S` does).
 """
 
 try:

@@ -1,8 +1,8 @@
 """The suites, and the seams at which each is put on plait.
 
-A test module is imported from the interpreter that runs it and is never changed; an adapter sets what the module
-means to be set (`locktype`, `queue`) or its name for a module (`thread`), after `plait.install()` has put plait in
-place of the standard library's names.
+A test module is imported from the interpreter that runs it and is never changed; an adapter sets what the
+module means to be set (`locktype`, `queue`) or its name for a module (`thread`), after `plait.install()` has
+put plait in place of the standard library's names.
 """
 
 import _thread
@@ -60,7 +60,7 @@ def _from_lock_tests(case: type[unittest.TestCase]) -> bool:
 
 
 def _threading(module: types.ModuleType) -> None:
-    """`test_threading` says which type each class of `lock_tests` tests; both RLock classes test plait's one."""
+    """`test_threading` says which type a class of `lock_tests` tests; both RLock classes test plait's one."""
     import plait.threading as face
 
     for name, kind in {

@@ -6,6 +6,7 @@ The file is written as the tests run, so a test that hangs or crashes the proces
 """
 
 import faulthandler
+import importlib
 import json
 import os
 import sys
@@ -44,13 +45,13 @@ class Recorder(unittest.TestResult):
     def _write(self, **event: Any) -> None:
         self.file.write(json.dumps(event) + "\n")
 
-    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802, D102
+    def startTest(self, test: unittest.TestCase) -> None:
         super().startTest(test)
         self.outcome, self.detail = "passed", ""
         self._write(started=test.id())
         faulthandler.dump_traceback_later(self.timeout, exit=True)
 
-    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802, D102
+    def stopTest(self, test: unittest.TestCase) -> None:
         if os.getpid() != self.process:  # a test's forked child that fell out of its test
             os._exit(1)
         faulthandler.cancel_dump_traceback_later()
@@ -64,21 +65,21 @@ class Recorder(unittest.TestResult):
         else:  # setUpModule or setUpClass: the tests behind it do not run
             self._write(broken=test.id(), detail=detail)
 
-    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802, D102
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         self._failed(test, err)
 
-    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802, D102
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
         self._failed(test, err)
 
-    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:  # noqa: N802, D102
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
         if err is not None:
             self._failed(test, err)
 
-    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802, D102
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         if isinstance(test, unittest.TestCase) and self.outcome == "passed":
             self.outcome, self.detail = "skipped", reason
 
-    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802, D102
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
         self.outcome, self.detail = "failed", "unexpected success"
 
 
@@ -88,16 +89,12 @@ def _installed() -> None:
     import queue
     import threading
 
-    import plait.concurrent.futures
-    import plait.queue
-    import plait.threading
-
     for module, names in {
         threading: ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"),
         queue: ("Queue", "LifoQueue", "PriorityQueue"),
         concurrent.futures: ("Future", "ThreadPoolExecutor"),
     }.items():
-        face = sys.modules[f"plait.{module.__name__}"]
+        face = importlib.import_module(f"plait.{module.__name__}")
         for name in names:
             assert getattr(module, name) is getattr(face, name), f"{module.__name__}.{name} is not plait's"
 
