@@ -212,16 +212,16 @@ def analyse(folder: Path, names: Sequence[str], readers: int, parsers: int) -> I
                 submit(batch)
                 batch, size = [], 0
 
-    batcher = Thread(target=batch_up, name="batcher")
     # spawn: a process that is forked while other threads hold locks would inherit the locks, held.
     with (
         Progress(len(names)) as progress,
         ProcessPoolExecutor(parsers, get_context("spawn"), initializer=start_parser) as pool,
+        ThreadPoolExecutor(1, thread_name_prefix="batcher") as batching,
         ThreadPoolExecutor(readers, thread_name_prefix="reader") as reading,
     ):
-        batcher.start()
         missing = len(names)
         try:
+            batching.submit(batch_up)
             for name in names:
                 reading.submit(read_one, name)
             while missing:
@@ -233,7 +233,6 @@ def analyse(folder: Path, names: Sequence[str], readers: int, parsers: int) -> I
             stop.set()
             reading.shutdown(cancel_futures=True)
             sources.put(None)
-            batcher.join()
 
 
 def report(modules: Sequence[Module]) -> Iterator[str]:
