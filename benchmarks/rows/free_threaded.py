@@ -1,0 +1,91 @@
+"""Free-threaded CPython: two threads at once. Scaling rows compare plait with itself on one thread."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
+from types import SimpleNamespace
+from typing import Any
+
+from benchmarks import contenders
+from benchmarks.row import Group, Run
+
+GROUP = Group("Free-threaded: two threads at once", free_threaded_only=True)
+
+
+def _put_get(queue: Any, n: int) -> None:
+    put, get = queue.put, queue.get
+    for number in repeat(7, n):
+        put(number)
+        get()
+
+
+@contextmanager
+def _own_queues(threads: int) -> Iterator[Run]:
+    queues = [contenders.load(contenders.CANDIDATE).Queue() for _ in range(threads)]
+    yield _in_parallel([partial(_put_get, queue) for queue in queues])
+
+
+def _in_parallel(works: list[Callable[[int], None]]) -> Run:
+    """Share `n` evenly: the calling thread does the first share, a thread each the others."""
+
+    def run(n: int) -> object:
+        share = n // len(works)
+        others = [threading.Thread(target=work, args=(share,)) for work in works[1:]]
+        for other in others:
+            other.start()
+        works[0](share)
+        for other in others:
+            other.join()
+        return n
+
+    return run
+
+
+# On two cores 2.0 is the end of the scale, start of a thread included: 1.95 is 2.0 as it is rounded.
+GROUP.add(
+    "own_queues",
+    "put+get in two threads on queues of their own, against one thread",
+    {"plait, one thread": partial(_own_queues, 1), "plait": partial(_own_queues, 2)},
+    floor=1.95,
+    goal=2.0,
+    batch=2,
+)
+
+
+@GROUP.row("put+get in two threads on one shared Queue", "aiologic", "culsans", floor=3, batch=2)
+def shared_queue(lib: SimpleNamespace) -> Iterator[Run]:
+    queue = lib.Queue()
+    yield _in_parallel([partial(_put_get, queue), partial(_put_get, queue)])
+
+
+def small_work(number: int) -> int:
+    """Some 20 to 40 µs of Python: small for a pool, large beside the cost of a call."""
+    total = 0
+    for step in range(1000):
+        total += step ^ number
+    return total
+
+
+BATCH = 100
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Run]:
+    numbers = range(BATCH)
+    with contenders.load(contenders.CANDIDATE).ThreadPoolExecutor(workers) as pool:
+
+        def run(n: int) -> object:
+            return sum(sum(pool.map(small_work, numbers)) for _ in repeat(None, n // BATCH))
+
+        yield run
+
+
+GROUP.add(
+    "pool_scaling",
+    "a pool's map of small functions, two workers against one",
+    {"plait, one worker": partial(_pool, 1), "plait": partial(_pool, 2)},
+    floor=1.9,
+    batch=BATCH,
+)
