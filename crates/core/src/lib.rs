@@ -17,6 +17,8 @@
 //!
 //! What is absent: no call into Python, no allocation while a latch is held, no thread-local state.
 
+#![warn(missing_docs)]
+
 pub mod clock;
 pub mod event;
 pub mod fork;

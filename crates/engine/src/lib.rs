@@ -1,4 +1,12 @@
-//! `plait._engine`: the only crate that knows Python.
+//! `plait._engine`: the only crate that knows Python. One folder a face; see the design notes for the seam.
+
+pub mod deadlock;
+pub mod door;
+pub mod held;
+pub mod hot;
+pub mod limit;
+pub mod threading;
+
 use pyo3::prelude::*;
 
 /// The native half of plait.
@@ -6,8 +14,13 @@ use pyo3::prelude::*;
 mod engine {
     use super::*;
 
+    #[pymodule_export]
+    use super::threading::lock::{Lock, RLock};
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        plait_core::fork::watch();
+        threading::lock::init(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

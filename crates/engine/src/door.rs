@@ -1,0 +1,198 @@
+//! The one door: every thread that stops until something else happens goes through [`wait`].
+//!
+//! What is right here is right everywhere:
+//! 1. The thread is detached while it spins or sleeps, and attached again before anything else runs.
+//! 2. Signals are heard. A signal during the sleep ends it (`EINTR`) and its handlers run; one that came while the
+//!    thread was spinning gives no `EINTR` later, so the main thread's first sleep is short ([`LISTEN`]).
+//! 3. A wait without a deadline that lasts [`PATIENCE`] is entered in the wait graph ([`crate::deadlock`]).
+//! 4. The policy of spinning: first as [`Spin`](plait_core::Spin) advises; and once notified, a moment more until the notifier has
+//!    detached, because whoever asks for a GIL that is held goes to sleep for it.
+//!
+//! The waiter lies on this thread's stack. At interpreter exit a daemon thread hangs in re-attaching, for
+//! ever, with its frame intact: whatever notifies it later writes to memory that is still there.
+
+use crate::deadlock::{self, Reason};
+use crate::limit::Limit;
+use plait_core::clock::{self, Nanos};
+use plait_core::futex::Woken;
+use plait_core::spin::{self, BUDGET};
+use plait_core::{Site, Spin, Waiter, waiter};
+use pyo3::{ffi, prelude::*};
+
+/// How long the main thread sleeps before it looks for signals that came while it was spinning.
+const LISTEN: Nanos = 20_000_000;
+/// How long a wait lasts before it is entered in the wait graph.
+const PATIENCE: Nanos = 100_000_000;
+
+/// Waits until `site` has given what it has, or until `limit`. True if it has.
+///
+/// # Errors
+/// What a signal handler raised, or `DeadlockError`. The site is then as if nobody had waited.
+pub fn wait(py: Python<'_>, site: &impl Site, limit: Limit, reason: &dyn Reason) -> PyResult<bool> {
+    let waiter = Waiter::thread();
+    wait_as(py, site, &waiter, limit, reason)
+}
+
+/// As [`wait`], with a waiter that the caller made (and may have enqueued already).
+///
+/// # Errors
+/// As [`wait`].
+pub fn wait_as(
+    py: Python<'_>,
+    site: &impl Site,
+    waiter: &Waiter,
+    limit: Limit,
+    reason: &dyn Reason,
+) -> PyResult<bool> {
+    let mut again = false;
+    loop {
+        if site.take_or_enqueue(waiter, again) {
+            return Ok(true);
+        }
+        let end = park(py, site.spin(), waiter, limit, reason);
+        if !matches!(end, Ok(true)) {
+            if site.leave(waiter) {
+                return end;
+            }
+            // Notified at the last moment.
+            waiter.settle();
+            if end.is_err() {
+                site.pass_on();
+                return end;
+            }
+        }
+        waiter.rearm();
+        again = true;
+    }
+}
+
+/// Sleeps until `waiter` is notified (true) or `limit` has come (false).
+fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn Reason) -> PyResult<bool> {
+    let deadline = match limit {
+        Limit::Now => return Ok(false),
+        Limit::At(at) => at,
+        Limit::Never => Nanos::MAX,
+    };
+    let mut watch = deadlock::Watch::new(waiter, reason);
+    let mut spinning = spin.pays();
+    // Stages at which the sleep is interrupted to look at something; none is left once both are past.
+    let (mut listen, mut patience) = (None, None);
+    loop {
+        let woken = detached(py, || {
+            if std::mem::take(&mut spinning) {
+                if spin_until_notified(waiter) {
+                    spin.met();
+                    return Woken::Changed;
+                }
+                spin.missed();
+            }
+            if listen.is_none() {
+                let start = clock::now();
+                listen = Some(if is_main_thread() {
+                    start + LISTEN
+                } else {
+                    Nanos::MAX
+                });
+                patience = Some(if limit == Limit::Never && deadlock::enabled() {
+                    start + PATIENCE
+                } else {
+                    Nanos::MAX
+                });
+            }
+            let until = deadline
+                .min(listen.unwrap_or(Nanos::MAX))
+                .min(patience.unwrap_or(Nanos::MAX));
+            let woken = waiter.park((until != Nanos::MAX).then_some(until));
+            if woken == Woken::Changed {
+                wait_for_detach(waiter);
+            }
+            woken
+        });
+        match woken {
+            Woken::Changed => return Ok(true),
+            Woken::Interrupted => py.check_signals()?,
+            Woken::TimedOut => {
+                let now = clock::now();
+                if now >= deadline {
+                    return Ok(false);
+                }
+                if listen.is_some_and(|at| now >= at) {
+                    listen = Some(Nanos::MAX);
+                    py.check_signals()?;
+                }
+                if patience.is_some_and(|at| now >= at) {
+                    patience = Some(if watch.look(py)? {
+                        now + PATIENCE
+                    } else {
+                        Nanos::MAX
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Runs `f` detached.
+pub fn detached<R>(_py: Python<'_>, f: impl FnOnce() -> R) -> R {
+    // SAFETY: the token proves that we are attached; `f` is Rust that does not touch Python; the same thread
+    // state is restored. (PyO3's `detach` would do the same, at twice the price, and without the count.)
+    unsafe {
+        let state = ffi::PyEval_SaveThread();
+        waiter::count_detach();
+        let result = f();
+        ffi::PyEval_RestoreThread(state);
+        result
+    }
+}
+
+/// Spins for the budget. True if notified, and the notifier has had its moment to detach.
+fn spin_until_notified(waiter: &Waiter) -> bool {
+    let end = clock::now() + BUDGET;
+    loop {
+        for _ in 0..32 {
+            if waiter.notified().is_some() {
+                wait_for_detach(waiter);
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if clock::now() >= end {
+            return false;
+        }
+    }
+}
+
+/// On a build with a GIL: spins until some thread has detached since the notification, for the budget at most.
+fn wait_for_detach(waiter: &Waiter) {
+    if cfg!(Py_GIL_DISABLED) || spin::one_core() {
+        return;
+    }
+    let Some(then) = waiter.notified() else { return };
+    let mut end = None;
+    loop {
+        for _ in 0..32 {
+            if waiter::detaches() != then {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let now = clock::now();
+        if now >= *end.get_or_insert(now + BUDGET) {
+            return;
+        }
+    }
+}
+
+/// Whether this is the thread that hears signals.
+fn is_main_thread() -> bool {
+    // SAFETY: both calls cannot fail.
+    unsafe { libc::gettid() == libc::getpid() }
+}
+
+/// The calling thread's ident, as `threading.get_ident()` has it.
+#[inline]
+#[must_use]
+pub fn ident() -> usize {
+    // SAFETY: the call cannot fail.
+    unsafe { libc::pthread_self() as usize }
+}

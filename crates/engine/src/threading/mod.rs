@@ -1,0 +1,3 @@
+//! The primitives of `threading`, native: one file a class.
+
+pub mod lock;
