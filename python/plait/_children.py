@@ -18,7 +18,7 @@ from pathlib import Path
 
 __all__ = ["spawnv_passfds"]
 
-_stdlib_spawnv_passfds = util.spawnv_passfds  # type: ignore[attr-defined]  # private: typeshed leaves it out
+_stdlib_spawnv_passfds = util.spawnv_passfds
 
 _FIRST = """\
 import importlib.util as _u, sys as _s
@@ -30,13 +30,13 @@ del _u, _s, _p, _m
 """
 
 
-def spawnv_passfds(path: str | bytes, args: Sequence[str | bytes], passfds: Sequence[int]) -> int:
+def spawnv_passfds(path: bytes, args: Sequence[str | bytes], passfds: Sequence[int]) -> int:
     """As `multiprocessing.util.spawnv_passfds`; a child that will run the program's code installs plait first."""
     pid: int = _stdlib_spawnv_passfds(path, _with_plait(path, list(args)), passfds)
     return pid
 
 
-def _with_plait(path: str | bytes, args: list[str | bytes]) -> list[str | bytes]:
+def _with_plait(path: bytes, args: list[str | bytes]) -> list[str | bytes]:
     if os.fsencode(path) != os.fsencode(sys.executable) or "-c" not in args:
         return args
     at = args.index("-c") + 1

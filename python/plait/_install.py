@@ -133,7 +133,7 @@ def uninstall() -> None:
         _restore_unless_held()
 
 
-class installed:  # noqa: N801  # used as a function: `with installed():`
+class installed:
     """Run the block with plait in place of the standard library, as between `install()` and `uninstall()`.
 
     May be nested and may be open in several threads: the names stay until the last one ends, and after that

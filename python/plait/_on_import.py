@@ -1,8 +1,8 @@
 """Tells when a module has been imported: a finder that lets the others find it and wraps its loader.
 
 The wrapper takes itself out before the module runs, so `__spec__.loader` and `__loader__` are what they would
-have been. The call comes after the module's own code and before the import statement returns, in the thread that imports,
-with the module's import lock held.
+have been. The call comes after the module's own code and before the import statement returns, in the thread that
+imports, with the module's import lock held.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def watch(names: Iterable[str], tell: Callable[[str], None]) -> None:
     """Call `tell(name)` each time that one of `names` has been executed by an import. Replaces the watch before."""
     _finder.names, _finder.tell = frozenset(names), tell
     if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]  # duck-typed, as the import system takes it
+        sys.meta_path.insert(0, _finder)
 
 
 def unwatch() -> None:
     """End the watch."""
     _finder.names = frozenset()
     if _finder in sys.meta_path:
-        sys.meta_path.remove(_finder)  # type: ignore[arg-type]  # as above
+        sys.meta_path.remove(_finder)
 
 
 def is_complete(name: str) -> bool:

@@ -14,8 +14,9 @@ __all__ = ["progress"]
 # What tqdm takes beside the iterable, total and desc. Listed here so that a misspelt word is an error on a machine
 # without tqdm as well.
 _TQDM_WORDS = frozenset(
-    "leave file ncols mininterval maxinterval miniters ascii disable unit unit_scale dynamic_ncols smoothing"
-    " bar_format initial position postfix unit_divisor write_bytes lock_args nrows colour delay gui".split()
+    ("ascii", "bar_format", "colour", "delay", "disable", "dynamic_ncols", "file", "gui", "initial", "leave")
+    + ("lock_args", "maxinterval", "mininterval", "miniters", "ncols", "nrows", "position", "postfix")
+    + ("smoothing", "unit", "unit_divisor", "unit_scale", "write_bytes")
 )
 
 
@@ -44,7 +45,9 @@ def progress(
             raise ValueError(f"progress() needs a total of 0 or more, not {total!r}")
     unknown = sorted(tqdm_kwargs.keys() - _TQDM_WORDS)
     if unknown:
-        raise TypeError(f"progress() has no argument {unknown[0]!r}: it takes total, desc and what tqdm.tqdm takes")
+        raise TypeError(
+            f"progress() has no argument {unknown[0]!r}: it takes total, desc and what tqdm.tqdm takes"
+        )
     try:
         from tqdm import tqdm
     except ImportError:

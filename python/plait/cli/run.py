@@ -4,8 +4,8 @@ It runs in this interpreter, as the module `__main__`. What reaches the top of i
 interpreter itself does, less the frames of this file. Those frames do lie beneath the program's own,
 where `traceback.print_stack()` shows them, as runpy's do for `python -m`.
 
-Little is imported here, and nothing of the engine's face: a module that lies beside the script and is named as one of the
-standard library's has to be found as `python` would find it.
+Little is imported here, and nothing of the engine's face: a module that lies beside the script and is named as
+one of the standard library's has to be found as `python` would find it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,19 @@ def main(arguments: Sequence[str]) -> int:
     try:
         program = Program.parse("plait run", arguments)
     except UsageError:
-        if arguments and arguments[0][:2] in ("-X", "-W", "-O", "-I", "-E", "-s", "-S", "-u", "-B", "-P", "-b"):
+        if arguments and arguments[0][:2] in (
+            "-X",
+            "-W",
+            "-O",
+            "-I",
+            "-E",
+            "-s",
+            "-S",
+            "-u",
+            "-B",
+            "-P",
+            "-b",
+        ):
             raise UsageError(
                 "plait run", f"{arguments[0]} is the interpreter's: python {arguments[0]} -m plait run ..."
             ) from None
@@ -117,7 +129,7 @@ def _code(program: Program) -> int:
     _set_path0("")
     main = _new_main(__loader__=_builtin_importer())
     source = program.target + "\n"
-    if sys.version_info >= (3, 14):
+    if sys.version_info >= (3, 14) and source.lstrip("\n")[:1].isspace():
         from textwrap import dedent
 
         source = dedent(source)
@@ -222,7 +234,7 @@ def _answer_for(program: Callable[[], object]) -> int:
             return 1
     else:
         return 0
-    _die_interrupted()
+    return _die_interrupted()
 
 
 def _below(traceback: TracebackType | None) -> TracebackType | None:
