@@ -21,14 +21,14 @@ _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 _STYLE = """
 .text { fill: #24292f } .faint { fill: #6e7781 } .grid { stroke: #d8dee4 }
 .one { stroke: #57606a; stroke-width: 1.4 } .spread { stroke: #24292f; stroke-width: 1.2 }
-.good { fill: #2da44e } .bad { fill: #cf222e }
+.good { fill: #2da44e } .bad { fill: #cf222e } .worse { fill: #fb8f44 }
 .floor { stroke: #24292f; stroke-width: 2.4 } .goal { fill: none; stroke: #24292f; stroke-width: 1.4 }
 .aiologic { fill: #bf8700 } .culsans { fill: #8250df } .page { fill: #ffffff }
 text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif }
 .title { font-size: 17px; font-weight: 600 } .heading { font-weight: 600; font-size: 13px }
 @media (prefers-color-scheme: dark) {
 .text { fill: #e6edf3 } .faint { fill: #9198a1 } .grid { stroke: #30363d } .one { stroke: #9198a1 }
-.good { fill: #3fb950 } .bad { fill: #f85149 }
+.good { fill: #3fb950 } .bad { fill: #f85149 } .worse { fill: #db6d28 }
 .spread, .floor, .goal { stroke: #e6edf3 }
 .aiologic { fill: #d29922 } .culsans { fill: #ab7df8 } .page { fill: #0d1117 }
 }
@@ -103,28 +103,30 @@ def _header(machine: Mapping[str, Any]) -> list[str]:
         ),
         _rectangle("good", 16, y - 10, 22, 10),
         _text(44, y, "plait", "text"),
-        _rectangle("bad", 88, y - 10, 22, 10),
-        _text(116, y, "below its floor, or worse", "text"),
-        _floor(276, y - 13),
-        _text(284, y, "floor", "text"),
-        _goal(332, y - 4),
-        _text(342, y, "goal", "text"),
-        _dot("aiologic", 390, y - 4),
-        _text(398, y, "aiologic", "text"),
-        _dot("culsans", 464, y - 4),
-        _text(472, y, "culsans", "text"),
-        _line("spread", 532, y - 4, 554, y - 4),
-        _text(560, y, "quartiles", "text"),
+        _rectangle("worse", 88, y - 10, 22, 10),
+        _text(116, y, "where it loses", "text"),
+        _rectangle("bad", 212, y - 10, 22, 10),
+        _text(240, y, "below the floor", "text"),
+        _floor(346, y - 13),
+        _text(354, y, "floor", "text"),
+        _goal(402, y - 4),
+        _text(412, y, "goal", "text"),
+        _dot("aiologic", 460, y - 4),
+        _text(468, y, "aiologic", "text"),
+        _dot("culsans", 534, y - 4),
+        _text(542, y, "culsans", "text"),
+        _line("spread", 602, y - 4, 624, y - 4),
+        _text(630, y, "quartiles", "text"),
     ]
 
 
 def _bar(row: Result, y: float, scale: _Scale) -> list[str]:
     ratio = row["ratios"][CANDIDATE]
-    bad = row["verdict"] in (verdict.MISSED, verdict.LOSES)
+    kind = "bad" if row["verdict"] == verdict.MISSED else "worse" if verdict.loses(row) else "good"
     one, end = scale.x(1), scale.x(ratio["median"])
     middle = y + LINE / 2
     left, width = min(one, end), max(abs(end - one), 1.5)
-    marks = [_rectangle("bad" if bad else "good", left, y + 4, width, LINE - 8)]
+    marks = [_rectangle(kind, left, y + 4, width, LINE - 8)]
     q1, q3 = scale.x(ratio["q1"]), scale.x(ratio["q3"])
     marks.append(_line("spread", q1, middle, q3, middle))
     if row["floor"]:

@@ -14,7 +14,7 @@ _MARKS = {
     verdict.FLOOR: "floor kept",
     verdict.MISSED: "**below its floor**",
     verdict.WINS: "",
-    verdict.LOSES: "**slower**",
+    verdict.LOSES: "",
 }
 
 
@@ -58,8 +58,7 @@ _INTRODUCTION = """\
   the process is confined to one before plait is imported; *two hogs*, two busy processes run beside it.
 - **Floor and goal** are the figures that plait is held to on an optimised CPython 3.14, two thirds of them
   on a free-threaded one. Goals are meant for a quiet machine. A floor of 1, "never slower", is kept by a
-  tie within the spread. Rows that miss their floor, and rows without one that lose, stand at the top of
-  each section.
+  tie within the spread. Rows that lose, or miss their floor, stand at the top of each section.
 - **CPU** is what the whole process used for an operation, all threads together: what spinning costs shows
   here.
 - **Memory** is the growth of the process's resident set over 20,000 objects, which counts what Rust
@@ -94,19 +93,24 @@ def _conditions(machine: Mapping[str, Any]) -> str:
 
 
 def _losers(results: Iterable[Result]) -> str:
-    bad = [result for result in results if result["verdict"] in (verdict.MISSED, verdict.LOSES)]
+    bad = [result for result in results if result["verdict"] == verdict.MISSED or verdict.loses(result)]
     if not bad:
-        return "Every row keeps its floor, and none without a floor loses.\n"
+        return "Every row keeps its floor, and none loses.\n"
     lines = []
     for result in bad:
         figure = _spread(result["ratios"].get(CANDIDATE)) or quantity(result, CANDIDATE)
-        mark = _MARKS[result["verdict"]].strip("*")
-        lines.append(f"- {result['title']} ({result['regime']}): {figure}, {mark}{_floor_of(result)}\n")
-    return f"Rows below their floor, and rows without one that lose:\n\n{''.join(lines)}"
+        floor = "" if result["floor"] is None else f" (floor {_number(result['floor'])})"
+        lines.append(
+            f"- {result['title']}, {result['regime']}: {figure}, {_mark(result).replace('*', '')}{floor}\n"
+        )
+    return f"Rows that lose, or stay below their floor:\n\n{''.join(lines)}"
 
 
-def _floor_of(result: Result) -> str:
-    return "" if result["floor"] is None else f" of {_number(result['floor'])}"
+def _mark(result: Result) -> str:
+    mark = _MARKS[result["verdict"]]
+    if not verdict.loses(result) or result["verdict"] == verdict.MISSED:
+        return mark
+    return f"{mark}, **loses**" if mark else "**loses**"
 
 
 def _table(rows: Sequence[Result]) -> str:
@@ -139,7 +143,7 @@ def _table(rows: Sequence[Result]) -> str:
             cells.append(
                 " → ".join(seconds(row["figures"][name]["cpu"]) for name in (row["baseline"], CANDIDATE))
             )
-        lines.append([*cells, _MARKS[row["verdict"]]])
+        lines.append([*cells, _mark(row)])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

@@ -56,6 +56,12 @@ def result(
     return {**about, "figures": figures, "ratios": all_ratios, "verdict": verdict}
 
 
+def loses(each: Mapping[str, Any]) -> bool:
+    """Whether the candidate loses to the baseline beyond the spread, floor or no floor."""
+    ratio = each.get("ratios", {}).get(CANDIDATE)
+    return ratio is not None and ratio["median"] < 1 and (each["verdict"] == LOSES or ratio["q3"] < 1)
+
+
 def grouped(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Results under their headings, a title's regimes together, all in the order of first appearance."""
     groups: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
