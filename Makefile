@@ -22,7 +22,7 @@ export PIP_QUIET = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all conformance bench lint types wheel clean tools
+.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all conformance bench lint format types wheel clean tools
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,11 @@ lint: $(TOOLS)  ## rustfmt, clippy, ruff
 	@PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy -q --workspace --all-targets -- -D warnings
 	$(call say,ruff)
 	@$(BIN)/ruff check
+
+format: $(TOOLS)  ## mend formatting and what ruff can mend
+	$(call say,cargo fmt and ruff --fix)
+	@cargo fmt --all
+	@$(BIN)/ruff check --fix
 
 types: $(ENGINE)  ## mypy --strict, and the stubs against the modules that they describe
 	$(call say,mypy)

@@ -103,14 +103,25 @@ def _queue(module: types.ModuleType) -> None:
 
     for case in vars(module).values():
         if isinstance(case, type) and "queue" in vars(case) and case.__name__ != "PySimpleQueueTest":
-            case.queue = face
+            case.queue = face  # type: ignore[attr-defined]
 
 
 def _stdlib_queue(module: types.ModuleType) -> None:
-    """Nothing to set: the standard library's Queue code finds plait's locks in `threading`."""
+    """The standard library's own Queue code, loaded under another name so that it is not replaced, on plait's locks."""
     import plait.threading as face
 
-    assert module.py_queue.threading.Condition is face.Condition
+    found = importlib.util.find_spec("queue")
+    assert found is not None
+    assert found.origin is not None
+    spec = importlib.util.spec_from_file_location("_queue_on_plait", found.origin)
+    assert spec is not None
+    assert spec.loader is not None
+    queue = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(queue)
+    assert queue.threading.Condition is face.Condition
+    for case in vars(module).values():
+        if isinstance(case, type) and "queue" in vars(case):
+            case.queue = queue  # type: ignore[attr-defined]
 
 
 def _futures(module: types.ModuleType) -> None:
