@@ -2,4 +2,4 @@
 
 import sys
 
-print("cp%d%d%s" % (*sys.version_info[:2], sys.abiflags.replace("d", "")))
+print(f"cp{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags.replace('d', '')}")
