@@ -1,39 +1,23 @@
-"""plait: Python's threads, processes and coroutines on one Rust engine.
+"""plait: Python's threads, processes and coroutines on one Rust engine."""
 
-The names are imported from their faces when they are first asked for, so that `import plait` and `plait run`
-stay quick.
-"""
+from plait._engine import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    Lock,
+    RLock,
+    Semaphore,
+    __version__,
+)
 
-from __future__ import annotations
-
-from plait._engine import __version__
-from plait._install import install, installed, uninstall
-from plait.progress import progress
-
-TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
-if TYPE_CHECKING:
-    from typing import Any
-
-_WHERE = {
-    "plait.threading": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
-    "plait.queue": ("LifoQueue", "PriorityQueue", "Queue"),
-    "plait.concurrent.futures": ("Future", "ThreadPoolExecutor"),
-    "plait._engine": ("DeadlockError", "DeadlockWarning"),
-}
-_FROM = {name: module for module, names in _WHERE.items() for name in names}
-
-__all__ = ["__version__", "install", "installed", "progress", "uninstall", *_FROM]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FROM:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(_FROM[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "RLock",
+    "Semaphore",
+    "__version__",
+]

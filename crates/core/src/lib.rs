@@ -12,13 +12,14 @@
 //! | [`waiter`] | the node of a waiting thread or task, the list, the batch to be woken |
 //! | [`spin`] | whether it pays to spin before parking, learnt for each object |
 //! | [`site`] | what the wait door asks of a primitive |
-//! | [`lock`], [`semaphore`], [`event`], [`notifier`] | the words of the primitives |
+//! | [`lock`], [`semaphore`], [`event`], [`notifier`], [`barrier`] | the words of the primitives |
 //! | [`graph`] | who waits for what, held by whom; finds cycles |
 //!
 //! What is absent: no call into Python, no allocation while a latch is held, no thread-local state.
 
 #![warn(missing_docs)]
 
+pub mod barrier;
 pub mod clock;
 pub mod event;
 pub mod fork;
@@ -36,6 +37,7 @@ pub mod waiter;
 #[cfg(all(test, loom))]
 mod loom_tests;
 
+pub use barrier::BarrierState;
 pub use event::EventWord;
 pub use latch::Latch;
 pub use lock::LockWord;

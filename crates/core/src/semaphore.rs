@@ -43,6 +43,11 @@ impl SemaphoreWord {
         self.word.load(Ordering::Relaxed) / ONE
     }
 
+    /// Sets the value: for constructors, before anybody waits.
+    pub fn set(&self, value: u64) {
+        self.word.store(value.min(MOST) * ONE, Ordering::Relaxed);
+    }
+
     /// Takes one permit if there is one.
     #[inline]
     #[must_use]

@@ -43,3 +43,33 @@ impl Watch {
         Ok(false)
     }
 }
+
+/// The reason of a wait that anyone might end: an event, a semaphore, a queue.
+#[derive(Debug)]
+pub struct Anyone {
+    pub object: *mut ffi::PyObject,
+    pub action: &'static str,
+}
+
+impl Reason for Anyone {
+    fn object(&self) -> *mut ffi::PyObject {
+        self.object
+    }
+
+    fn action(&self) -> &'static str {
+        self.action
+    }
+
+    fn resolvers(&self) -> Wait {
+        Wait {
+            resolvers: Vec::new(),
+            only_these: false,
+        }
+    }
+}
+
+/// Whether `error` says that a wait can never end.
+#[must_use]
+pub fn is_error(_py: Python<'_>, _error: &PyErr) -> bool {
+    false
+}

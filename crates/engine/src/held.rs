@@ -5,8 +5,10 @@
 //! just decrements. It may be stored and moved anywhere, but dropped only by an attached thread that
 //! holds no latch: dropping can run `__del__`, and that can call anything.
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::{ffi, prelude::*};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// An owned reference to a Python object.
 #[derive(Debug)]
@@ -89,5 +91,79 @@ impl From<Bound<'_, PyAny>> for Held {
     fn from(object: Bound<'_, PyAny>) -> Self {
         // SAFETY: `into_ptr` hands its reference over.
         unsafe { Self::from_owned(object.into_ptr()) }
+    }
+}
+
+/// A place for one reference that is filled once and emptied by the garbage collector.
+#[derive(Debug, Default)]
+pub struct HeldSlot(AtomicPtr<ffi::PyObject>);
+
+impl HeldSlot {
+    /// The object, borrowed from the slot: alive as long as the slot's owner, since only the collector
+    /// (of an unreachable owner) or [`replace`](Self::replace) takes it out.
+    #[inline]
+    pub fn get<'a, 'py>(&'a self, py: Python<'py>) -> Option<Borrowed<'a, 'py, PyAny>> {
+        // SAFETY: the slot owns a reference.
+        unsafe { Borrowed::from_ptr_or_opt(py, self.0.load(Ordering::Acquire)) }
+    }
+
+    /// Puts `object` in; what was there is dropped. For constructors: nobody else uses the slot yet.
+    pub fn replace(&self, object: Option<Held>) {
+        let object = object.map_or(std::ptr::null_mut(), Held::into_ptr);
+        let old = self.0.swap(object, Ordering::AcqRel);
+        if !old.is_null() {
+            // SAFETY: the slot owned this reference.
+            drop(unsafe { Held::from_owned(old) });
+        }
+    }
+
+    /// Puts `object` in if the slot is empty; else drops it.
+    pub fn fill(&self, object: Held) {
+        let new = object.as_ptr();
+        if self
+            .0
+            .compare_exchange(std::ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
+            std::mem::forget(object);
+        }
+    }
+
+    /// For `__traverse__`.
+    ///
+    /// # Errors
+    /// What the visitor returns.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit_raw(self.0.load(Ordering::Relaxed), visit)
+    }
+}
+
+impl Drop for HeldSlot {
+    fn drop(&mut self) {
+        self.replace(None);
+    }
+}
+
+/// Visits a borrowed pointer, which may be null.
+///
+/// # Errors
+/// What the visitor returns.
+pub fn visit_raw(object: *mut ffi::PyObject, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    if object.is_null() {
+        return Ok(());
+    }
+    // SAFETY: `Py<_>` is one non-null pointer; this copy is never dropped, so no count changes.
+    let object =
+        std::mem::ManuallyDrop::new(unsafe { std::mem::transmute::<*mut ffi::PyObject, Py<PyAny>>(object) });
+    visit.call(&*object)
+}
+
+impl Held {
+    /// For `__traverse__`.
+    ///
+    /// # Errors
+    /// What the visitor returns.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit_raw(self.as_ptr(), visit)
     }
 }

@@ -15,12 +15,18 @@ mod engine {
     use super::*;
 
     #[pymodule_export]
-    use super::threading::lock::{Lock, RLock};
+    use super::threading::{
+        barrier::Barrier,
+        condition::Condition,
+        event::Event,
+        lock::{Lock, RLock},
+        semaphore::{BoundedSemaphore, Semaphore},
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         plait_core::fork::watch();
-        threading::lock::init(module.py())?;
+        threading::init(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
