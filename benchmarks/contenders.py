@@ -36,36 +36,22 @@ def version(name: str) -> str | None:
         return None
 
 
-def _faces(threading: Any, queue: Any, futures: Any) -> SimpleNamespace:
-    return SimpleNamespace(
-        Lock=threading.Lock,
-        RLock=threading.RLock,
-        Condition=threading.Condition,
-        Semaphore=threading.Semaphore,
-        Event=threading.Event,
-        Barrier=threading.Barrier,
-        Queue=queue.Queue,
-        LifoQueue=queue.LifoQueue,
-        PriorityQueue=queue.PriorityQueue,
-        SimpleQueue=queue.SimpleQueue,
-        Future=futures.Future,
-        ThreadPoolExecutor=futures.ThreadPoolExecutor,
-        as_completed=futures.as_completed,
-    )
+_FACES = {
+    "threading": ("Lock", "RLock", "Condition", "Semaphore", "Event", "Barrier"),
+    "queue": ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"),
+    "concurrent.futures": ("Future", "ThreadPoolExecutor", "as_completed"),
+}
 
 
-def _stdlib() -> SimpleNamespace:
-    import concurrent.futures
-    import queue
-    import threading
+class _Modules(SimpleNamespace):
+    """The names of the standard library's modules, or of plait's, each module imported when a name asks for it."""
 
-    return _faces(threading, queue, concurrent.futures)
+    def __init__(self, package: str) -> None:
+        super().__init__()
+        self._where = {name: f"{package}{face}" for face, names in _FACES.items() for name in names}
 
-
-def _plait() -> SimpleNamespace:
-    return _faces(
-        *(importlib.import_module(f"plait.{face}") for face in ("threading", "queue", "concurrent.futures"))
-    )
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._where[name]), name)
 
 
 def _aiologic() -> SimpleNamespace:
@@ -113,8 +99,8 @@ def _culsans() -> SimpleNamespace:
 
 
 _LOADERS: dict[str, Callable[[], SimpleNamespace]] = {
-    BASELINE: _stdlib,
-    CANDIDATE: _plait,
+    BASELINE: lambda: _Modules(""),
+    CANDIDATE: lambda: _Modules("plait."),
     "aiologic": _aiologic,
     "culsans": _culsans,
 }
