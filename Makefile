@@ -106,7 +106,7 @@ $(TOOLS): pyproject.toml
 	$(call say,tools into $(VENV))
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install 'pip>=25.1'
-	@$(BIN)/python -m pip install --group dev
+	@$(BIN)/python -m pip install --group develop
 	@touch $@
 
 $(ENGINE): $(TOOLS) $(RUST_SRC)

@@ -24,6 +24,7 @@ class Suite:
     modules: tuple[str, ...]
     adapt: Callable[[types.ModuleType], None]
     wants: Callable[[type[unittest.TestCase]], bool] = lambda case: True
+    faces: tuple[str, ...] = ("threading",)
 
     def missing(self) -> str | None:
         """The first module that this interpreter does not ship, if any."""
@@ -143,17 +144,18 @@ def _on_threads(case: type[unittest.TestCase]) -> bool:
 
 FUTURES = ("thread_pool", "future", "wait", "as_completed", "init", "shutdown")
 
-SUITES = (
-    Suite("lock_tests", ("test.test_threading",), _threading, _from_lock_tests),
-    Suite("test_threading", ("test.test_threading",), _threading, lambda case: not _from_lock_tests(case)),
-    Suite("test_thread", ("test.test_thread",), _low_level),
-    Suite("test_threadsignals", ("test.test_threadsignals",), _low_level),
-    Suite("test_queue", ("test.test_queue",), _queue),
-    Suite("stdlib_queue", ("test.test_queue",), _stdlib_queue, lambda case: case.__name__.startswith("Py")),
+SUITES = (  # the long ones first: two run at a time
     Suite(
         "test_concurrent_futures",
         tuple(f"test.test_concurrent_futures.test_{part}" for part in FUTURES),
         _futures,
         _on_threads,
+        ("threading", "concurrent.futures"),
     ),
+    Suite("test_queue", ("test.test_queue",), _queue, faces=("threading", "queue")),
+    Suite("lock_tests", ("test.test_threading",), _threading, _from_lock_tests),
+    Suite("test_threading", ("test.test_threading",), _threading, lambda case: not _from_lock_tests(case)),
+    Suite("stdlib_queue", ("test.test_queue",), _stdlib_queue, lambda case: case.__name__.startswith("Py")),
+    Suite("test_threadsignals", ("test.test_threadsignals",), _low_level),
+    Suite("test_thread", ("test.test_thread",), _low_level),
 )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conformance.suites import SUITES
+from conformance.suites import SUITES, Suite
 
 
 @dataclass(frozen=True)
@@ -83,25 +83,29 @@ class Recorder(unittest.TestResult):
         self.outcome, self.detail = "failed", "unexpected success"
 
 
-def _installed() -> None:
-    """The plait side tests plait: refuse to go on where `plait.install()` did not put it in place."""
-    import concurrent.futures
-    import queue
-    import threading
+# What `plait.install()` has to have put in place before a suite may say that it ran on plait.
+REPLACED = {
+    "threading": ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"),
+    "queue": ("Queue", "LifoQueue", "PriorityQueue"),
+    "concurrent.futures": ("Future", "ThreadPoolExecutor", "wait", "as_completed"),
+}
 
-    for module, names in {
-        threading: ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"),
-        queue: ("Queue", "LifoQueue", "PriorityQueue"),
-        concurrent.futures: ("Future", "ThreadPoolExecutor"),
-    }.items():
-        face = importlib.import_module(f"plait.{module.__name__}")
-        for name in names:
-            assert getattr(module, name) is getattr(face, name), f"{module.__name__}.{name} is not plait's"
+
+def _suite(name: str) -> Suite:
+    (suite,) = (suite for suite in SUITES if suite.name == name)
+    return suite
+
+
+def _installed(suite: Suite) -> None:
+    """Refuses to go on where plait is not in place: the plait side tests plait."""
+    for module in suite.faces:
+        standard, face = importlib.import_module(module), importlib.import_module(f"plait.{module}")
+        for name in REPLACED[module]:
+            assert getattr(standard, name) is getattr(face, name), f"{module}.{name} is not plait's"
 
 
 def _chosen(job: Job) -> Iterator[unittest.TestCase]:
-    (suite,) = (suite for suite in SUITES if suite.name == job.suite)
-    for test in suite.load(job.candidate):
+    for test in _suite(job.suite).load(job.candidate):
         if test.id() not in job.skip and (not job.only or test.id() in job.only):
             yield test
 
@@ -114,7 +118,7 @@ def main() -> None:
 
     support.verbose = 0
     if job.candidate == "plait":
-        _installed()
+        _installed(_suite(job.suite))
     result = Recorder(Path(job.events), job.timeout)
     unittest.TestSuite(_chosen(job)).run(result)
     result._write(finished=True)
