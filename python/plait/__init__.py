@@ -1,4 +1,10 @@
-"""plait: Python's threads, processes and coroutines on one Rust engine."""
+"""plait: Python's threads, processes and coroutines on one Rust engine.
+
+What is not native is imported from its face when it is first asked for, so that `import plait` and `plait run` stay quick
+and bring in nothing that the program has not asked for.
+"""
+
+from __future__ import annotations
 
 from plait._engine import (
     Barrier,
@@ -11,6 +17,19 @@ from plait._engine import (
     __version__,
 )
 
+from plait._install import install, installed, uninstall
+from plait.progress import progress
+
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
+if TYPE_CHECKING:
+    from typing import Any
+
+_FACES = {
+    "plait.queue": ("LifoQueue", "PriorityQueue", "Queue"),
+    "plait.concurrent.futures": ("Future", "ThreadPoolExecutor"),
+}
+_FROM = {name: face for face, names in _FACES.items() for name in names}
+
 __all__ = [
     "Barrier",
     "BoundedSemaphore",
@@ -20,4 +39,23 @@ __all__ = [
     "RLock",
     "Semaphore",
     "__version__",
+    "install",
+    "installed",
+    "progress",
+    "uninstall",
+    *_FROM,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_FROM[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
