@@ -1,7 +1,7 @@
 """plait: Python's threads, processes and coroutines on one Rust engine.
 
-What is not native is imported from its face when it is first asked for, so that `import plait` and `plait run` stay quick
-and bring in nothing that the program has not asked for.
+What is not native is imported from its face when it is first asked for, so that `import plait` and `plait run`
+stay quick and bring in nothing that the program has not asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from plait._engine import (
     Semaphore,
     __version__,
 )
-
 from plait._install import install, installed, uninstall
 from plait.progress import progress
 
