@@ -24,3 +24,21 @@ pub trait Site {
     /// The score of spinning here.
     fn spin(&self) -> &Spin;
 }
+
+impl<S: Site + ?Sized> Site for &S {
+    fn take_or_enqueue(&self, waiter: &Waiter, again: bool) -> bool {
+        (**self).take_or_enqueue(waiter, again)
+    }
+
+    fn leave(&self, waiter: &Waiter) -> bool {
+        (**self).leave(waiter)
+    }
+
+    fn pass_on(&self) {
+        (**self).pass_on();
+    }
+
+    fn spin(&self) -> &Spin {
+        (**self).spin()
+    }
+}

@@ -5,6 +5,7 @@ pub mod door;
 pub mod held;
 pub mod hot;
 pub mod limit;
+pub mod task;
 pub mod threading;
 
 use pyo3::prelude::*;

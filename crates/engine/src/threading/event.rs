@@ -4,6 +4,7 @@ use crate::deadlock::Anyone;
 use crate::door;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
+use crate::task::{SiteOp, TaskWait};
 use plait_core::EventWord;
 use pyo3::exceptions::PyDeprecationWarning;
 use pyo3::ffi::PyObject;
@@ -98,6 +99,29 @@ impl Event {
             1,
         )?;
         Ok(slf.get().word.is_set())
+    }
+
+    /// Waits for the flag in a task: `await event.wait_async()` is True. Ends with whatever cancels the task.
+    fn wait_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+        let site = |object| {
+            // SAFETY: `object` is the Event that the awaitable keeps alive.
+            &unsafe { hot::this::<Self>(object) }.word
+        };
+        // SAFETY: as above.
+        let try_now = |object| unsafe { hot::this::<Self>(object) }.word.is_set();
+        TaskWait::create(
+            slf.py(),
+            SiteOp {
+                object: slf.as_any().clone().into(),
+                try_now,
+                site,
+            },
+        )
+    }
+
+    /// `await event` is `await event.wait_async()`.
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+        Self::wait_async(slf)
     }
 
     #[getter]

@@ -4,8 +4,10 @@
 
 use crate::deadlock::Reason;
 use crate::door;
+use crate::held::Held;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
+use crate::task::{self, SiteOp, TaskWait};
 use plait_core::LockWord;
 use plait_core::graph::Wait;
 use plait_core::lock::Acquire;
@@ -167,6 +169,61 @@ unsafe extern "C" fn lock_exit(
     unsafe { lock_release(slf, std::ptr::null_mut()) }
 }
 
+unsafe extern "C" fn lock_aenter(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a Lock, attached.
+    unsafe {
+        let lock: &Lock = hot::this(slf);
+        if lock.word.try_acquire(door::ident()) {
+            return task::ready();
+        }
+        hot::slow(|py| Ok(acquire_async(py, slf)?.into_ptr()))
+    }
+}
+
+unsafe extern "C" fn lock_aexit(
+    slf: *mut PyObject,
+    _args: *const *mut PyObject,
+    _count: isize,
+    _names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a Lock, attached.
+    unsafe {
+        let lock: &Lock = hot::this(slf);
+        if lock.word.release() {
+            return task::ready();
+        }
+        hot::slow(|_| Err(release_unlocked()))
+    }
+}
+
+/// The lock's word, for a task of the calling thread.
+fn word_of<'a>(object: *mut PyObject) -> Acquire<'a> {
+    // SAFETY: only called with a Lock that the awaitable keeps alive.
+    Acquire {
+        lock: &unsafe { hot::this::<Lock>(object) }.word,
+        me: door::ident(),
+    }
+}
+
+/// # Safety
+/// `object` is a Lock.
+unsafe fn acquire_async(py: Python<'_>, object: *mut PyObject) -> PyResult<Bound<'_, TaskWait>> {
+    // SAFETY: the caller's promise.
+    let object = unsafe { Held::new(object) };
+    let try_now = |object| {
+        let site = word_of(object);
+        site.lock.try_acquire(site.me)
+    };
+    TaskWait::create(
+        py,
+        SiteOp {
+            object,
+            try_now,
+            site: word_of,
+        },
+    )
+}
+
 fn repr(slf: &Bound<'_, PyAny>, state: &str, rest: &str) -> PyResult<String> {
     let class = slf.get_type();
     let (module, name) = (class.getattr("__module__")?, class.qualname()?);
@@ -188,8 +245,10 @@ impl Lock {
         self.word.owner() != 0
     }
 
-    fn locked_lock(&self) -> bool {
-        self.locked()
+    /// Takes the lock in a task: `await lock.acquire_async()` is True. Ends with whatever cancels the task.
+    fn acquire_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+        // SAFETY: `slf` is a Lock.
+        unsafe { acquire_async(slf.py(), slf.as_ptr()) }
     }
 
     /// Makes it free, in a child after a fork.
@@ -398,6 +457,8 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
             hot::no_args(c"release", c"release($self, /)\n--\n\nFrees the lock; RuntimeError if it is free.", lock_release),
             hot::no_args(c"__enter__", c"__enter__($self, /)\n--\n\nTakes the lock.", lock_enter),
             hot::fast(c"__exit__", c"__exit__($self, /, *exc_info)\n--\n\nFrees the lock.", lock_exit),
+            hot::no_args(c"__aenter__", c"__aenter__($self, /)\n--\n\nTakes the lock in a task.", lock_aenter),
+            hot::fast(c"__aexit__", c"__aexit__($self, /, *exc_info)\n--\n\nFrees the lock.", lock_aexit),
         ],
     )?;
     hot::install(

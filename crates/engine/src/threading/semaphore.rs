@@ -2,14 +2,16 @@
 
 use crate::deadlock::Anyone;
 use crate::door;
+use crate::held::Held;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
+use crate::task::{self, SiteOp, TaskWait};
 use plait_core::SemaphoreWord;
 use plait_core::semaphore::MOST;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
-use pyo3::types::{PyFloat, PyTuple, PyType};
+use pyo3::types::{PyFloat, PyTuple};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter of permits. `Semaphore(value=1)`; `acquire(blocking=True, timeout=None)` takes one, waiting for it if there is
@@ -169,6 +171,51 @@ unsafe extern "C" fn exit(
     unsafe { release(slf, std::ptr::null(), 0, std::ptr::null_mut()) }
 }
 
+unsafe extern "C" fn aenter(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a Semaphore, attached.
+    unsafe {
+        let this: &Semaphore = hot::this(slf);
+        if this.word.try_acquire() {
+            return task::ready();
+        }
+        hot::slow(|py| Ok(acquire_async(py, slf)?.into_ptr()))
+    }
+}
+
+unsafe extern "C" fn aexit(
+    slf: *mut PyObject,
+    _args: *const *mut PyObject,
+    _count: isize,
+    _names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a Semaphore, attached.
+    unsafe {
+        let this: &Semaphore = hot::this(slf);
+        if this.word.release(1, this.bound.load(Ordering::Relaxed)) {
+            return task::ready();
+        }
+        hot::slow(|_| this.release_n(1).map(|()| hot::none()))
+    }
+}
+
+/// # Safety
+/// `object` is a Semaphore.
+unsafe fn acquire_async(py: Python<'_>, object: *mut PyObject) -> PyResult<Bound<'_, TaskWait>> {
+    // SAFETY: the caller's promise; the awaitable keeps the object alive.
+    unsafe {
+        let site = |object| &hot::this::<Semaphore>(object).word;
+        let try_now = |object| hot::this::<Semaphore>(object).word.try_acquire();
+        TaskWait::create(
+            py,
+            SiteOp {
+                object: Held::new(object),
+                try_now,
+                site,
+            },
+        )
+    }
+}
+
 #[pymethods]
 impl Semaphore {
     #[new]
@@ -182,6 +229,12 @@ impl Semaphore {
         Self::start(slf, value, false)
     }
 
+    /// Takes a permit in a task: `await semaphore.acquire_async()` is True. Ends with whatever cancels the task.
+    fn acquire_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+        // SAFETY: `slf` is a Semaphore.
+        unsafe { acquire_async(slf.py(), slf.as_ptr()) }
+    }
+
     #[getter]
     fn _value(&self) -> u64 {
         self.word.value()
@@ -189,11 +242,6 @@ impl Semaphore {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         super::repr(slf, &format!("value={}", slf.get().word.value()))
-    }
-
-    #[classmethod]
-    fn __class_getitem__(cls: &Bound<'_, PyType>, _item: &Bound<'_, PyAny>) -> Py<PyType> {
-        cls.clone().unbind()
     }
 }
 
@@ -252,6 +300,8 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
                 acquire,
             ),
             hot::fast(c"__exit__", c"__exit__($self, /, *exc_info)\n--\n\nGives the permit back.", exit),
+            hot::no_args(c"__aenter__", c"__aenter__($self, /)\n--\n\nTakes a permit in a task.", aenter),
+            hot::fast(c"__aexit__", c"__aexit__($self, /, *exc_info)\n--\n\nGives the permit back.", aexit),
         ],
     )
 }

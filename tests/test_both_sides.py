@@ -1,0 +1,200 @@
+"""One object used from threads and from tasks of several running loops at once."""
+
+import asyncio
+import collections.abc
+import gc
+import threading
+import time
+import weakref
+
+import plait
+import pytest
+
+
+def test_a_lock_excludes_tasks_and_threads_alike() -> None:
+    lock = plait.Lock()
+    inside = 0
+    most = 0
+    total = 0
+
+    def note() -> None:
+        nonlocal inside, most, total
+        inside += 1
+        most = max(most, inside)
+        total += 1
+
+    async def task() -> None:
+        nonlocal inside
+        for _ in range(50):
+            async with lock:
+                note()
+                await asyncio.sleep(0)
+                inside -= 1
+
+    async def tasks() -> None:
+        await asyncio.gather(*(task() for _ in range(4)))
+
+    def thread() -> None:
+        nonlocal inside
+        for _ in range(50):
+            with lock:
+                note()
+                time.sleep(0)
+                inside -= 1
+
+    threads = [threading.Thread(target=asyncio.run, args=(tasks(),)) for _ in range(2)]
+    threads += [threading.Thread(target=thread) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+    assert (most, total, inside, lock.locked()) == (1, 2 * 4 * 50 + 2 * 50, 0, False)
+
+
+def test_a_release_in_a_thread_wakes_a_task_and_the_other_way_round() -> None:
+    semaphore = plait.Semaphore(0)
+
+    async def wait() -> bool:
+        waiting = asyncio.ensure_future(semaphore.acquire_async())
+        await asyncio.sleep(0)
+        threading.Thread(target=semaphore.release).start()
+        return await waiting
+
+    assert asyncio.run(wait()) is True
+
+    async def release() -> None:
+        semaphore.release()
+
+    waiter = threading.Thread(target=semaphore.acquire)
+    waiter.start()
+    asyncio.run(release())
+    waiter.join(10)
+    assert not waiter.is_alive()
+
+
+def test_an_event_wakes_tasks_of_several_loops_and_threads() -> None:
+    event = plait.Event()
+    ready = threading.Semaphore(0)
+    seen: list[bool] = []
+
+    async def task() -> None:
+        waits = [asyncio.ensure_future(event.wait_async()), asyncio.ensure_future(event_await())]
+        await asyncio.sleep(0)
+        ready.release()
+        seen.extend(await asyncio.gather(*waits))
+
+    async def event_await() -> bool:
+        return await event
+
+    def thread() -> None:
+        ready.release()
+        seen.append(event.wait())
+
+    threads = [threading.Thread(target=asyncio.run, args=(task(),)) for _ in range(3)]
+    threads.append(threading.Thread(target=thread))
+    for each in threads:
+        each.start()
+    for _ in threads:
+        assert ready.acquire(timeout=10)
+    event.set()
+    for each in threads:
+        each.join(10)
+    assert seen == [True] * 7
+
+
+def test_a_cancelled_task_leaves_the_list_and_the_permit_goes_to_the_next() -> None:
+    semaphore = plait.Semaphore(0)
+
+    async def main() -> bool:
+        first = asyncio.ensure_future(semaphore.acquire_async())
+        second = asyncio.ensure_future(semaphore.acquire_async())
+        await asyncio.sleep(0)
+        first.cancel()
+        semaphore.release()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        return await asyncio.wait_for(second, 10)
+
+    assert asyncio.run(main()) is True
+
+
+def test_a_task_notified_and_cancelled_in_the_same_turn_passes_the_permit_on() -> None:
+    semaphore = plait.Semaphore(0)
+
+    async def main() -> bool:
+        first = asyncio.ensure_future(semaphore.acquire_async())
+        second = asyncio.ensure_future(semaphore.acquire_async())
+        await asyncio.sleep(0)
+        semaphore.release()  # notifies the first
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        return await asyncio.wait_for(second, 10)
+
+    assert asyncio.run(main()) is True
+
+
+def test_a_closed_loop_does_not_keep_what_it_was_given() -> None:
+    semaphore = plait.Semaphore(0)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(semaphore.acquire_async())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    taken = threading.Thread(target=semaphore.acquire)
+    taken.start()
+    # From another thread, so that the closed loop has to be asked.
+    threading.Thread(target=semaphore.release).start()
+    taken.join(10)
+    assert not taken.is_alive()
+    del task
+
+
+def test_wait_for_times_out_and_leaves_the_lock_usable() -> None:
+    lock = plait.Lock()
+    lock.acquire()
+
+    async def main() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(lock.acquire_async(), 0.01)
+        lock.release()
+        assert await lock.acquire_async() is True
+
+    asyncio.run(main())
+    assert lock.locked()
+
+
+def test_the_awaitable_is_a_coroutine_to_asyncio() -> None:
+    wait = plait.Event().wait_async()
+    assert asyncio.iscoroutine(wait)
+    assert isinstance(wait, collections.abc.Coroutine)
+    wait.close()
+    with pytest.raises(RuntimeError, match="already awaited"):
+        wait.send(None)
+
+
+def test_an_abandoned_wait_is_collected() -> None:
+    event = plait.Event()
+    gone = weakref.ref(event)
+
+    async def wait(event: plait.Event) -> None:
+        await event
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    task = loop.create_task(wait(event))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    del task, event, loop
+    gc.collect()
+    assert gone() is None
+
+
+def test_release_of_a_free_lock_raises_in_async_with_too() -> None:
+    lock = plait.Lock()
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="release unlocked lock"):
+            async with lock:
+                lock.release()
+
+    asyncio.run(main())
