@@ -134,7 +134,8 @@ impl HeldSlot {
     /// # Errors
     /// What the visitor returns.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit_raw(self.0.load(Ordering::Relaxed), visit)
+        // SAFETY: the slot owns what it points to.
+        unsafe { visit_raw(self.0.load(Ordering::Relaxed), visit) }
     }
 }
 
@@ -146,9 +147,12 @@ impl Drop for HeldSlot {
 
 /// Visits a borrowed pointer, which may be null.
 ///
+/// # Safety
+/// `object` is null or alive.
+///
 /// # Errors
 /// What the visitor returns.
-pub fn visit_raw(object: *mut ffi::PyObject, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+pub unsafe fn visit_raw(object: *mut ffi::PyObject, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     if object.is_null() {
         return Ok(());
     }
@@ -164,6 +168,7 @@ impl Held {
     /// # Errors
     /// What the visitor returns.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit_raw(self.as_ptr(), visit)
+        // SAFETY: a held object is alive.
+        unsafe { visit_raw(self.as_ptr(), visit) }
     }
 }

@@ -16,6 +16,8 @@ mod engine {
     use super::*;
 
     #[pymodule_export]
+    use super::task::{Ready, TaskWait};
+    #[pymodule_export]
     use super::threading::{
         barrier::Barrier,
         condition::Condition,

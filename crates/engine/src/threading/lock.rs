@@ -199,8 +199,9 @@ unsafe extern "C" fn lock_aexit(
 /// The lock's word, for a task of the calling thread.
 fn word_of<'a>(object: *mut PyObject) -> Acquire<'a> {
     // SAFETY: only called with a Lock that the awaitable keeps alive.
+    let lock = unsafe { hot::this::<Lock>(object) };
     Acquire {
-        lock: &unsafe { hot::this::<Lock>(object) }.word,
+        lock: &lock.word,
         me: door::ident(),
     }
 }
