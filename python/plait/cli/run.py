@@ -1,8 +1,8 @@
 """`plait run`: the program as `python` would run it, with plait in place of the standard library.
 
 It runs in this interpreter, as the module `__main__`. What reaches the top of it is shown and answered for as the
-interpreter itself does, less the frames of this file. Those frames do lie beneath the program's own,
-where `traceback.print_stack()` shows them, as runpy's do for `python -m`.
+interpreter itself does, less the frames of this file. Those frames do lie beneath the program's own:
+`traceback.print_stack()` shows them, as it shows runpy's for `python -m`, and they count towards the recursion limit.
 
 Little is imported here, and nothing of the engine's face: a module that lies beside the script and is named as
 one of the standard library's has to be found as `python` would find it.
@@ -251,10 +251,9 @@ def _report(exception: BaseException, traceback: TracebackType | None) -> None:
     if sys.version_info >= (3, 12):
         sys.last_exc = exception
     _flush(sys.stdout)
-    hook = getattr(sys, "excepthook", None)
-    if hook is None:
-        print("sys.excepthook is missing, printing exception to stderr", file=sys.stderr)
-        hook = sys.__excepthook__
+    if not hasattr(sys, "excepthook"):
+        print("sys.excepthook is missing", file=sys.stderr)
+    hook = getattr(sys, "excepthook", sys.__excepthook__)
     try:
         hook(type(exception), exception, traceback)
     except SystemExit:

@@ -85,7 +85,7 @@ def run(program: Program, side: Side, stdin: BinaryIO, timeout: float | None) ->
 
 
 def _prefix(side: Side) -> list[str]:
-    return ["-m", "plait", "run"] if side == "plait" else []
+    return [str(Path(__file__).with_name("__main__.py")), "run"] if side == "plait" else []
 
 
 def _interpreter_flags() -> list[str]:
