@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait import cli
+
 SECONDS = 60
 PYTHON = (sys.executable,)
-PLAIT = (sys.executable, str(Path(sys.executable).with_name("plait")), "run")
+PLAIT = (sys.executable, str(Path(cli.__path__[0]) / "__main__.py"), "run")
 
 
 @dataclass(frozen=True)

@@ -370,5 +370,7 @@ class TestWrongArguments:
         for flag in "--version", "-V":
             assert start([sys.executable, "-m", "plait", flag]).stdout == f"plait {__version__}\n"
 
-    def test_the_module_is_the_same_as_the_command(self) -> None:
-        assert start([sys.executable, "-m", "plait", "run", "-c", ON_PLAIT]) == under_plait("-c", ON_PLAIT)
+    def test_the_ways_to_call_it_are_the_same(self) -> None:
+        command = [str(Path(sys.executable).with_name("plait"))]
+        for way in command, [sys.executable, "-m", "plait"], [sys.executable, "-m", "plait.cli"]:
+            assert start([*way, "run", "-c", ON_PLAIT]) == under_plait("-c", ON_PLAIT)

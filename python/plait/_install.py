@@ -75,6 +75,7 @@ FACES = (
 # Names that stay the standard library's, and why: `plait doctor` prints this.
 KEPT = {
     "threading.Thread": "isinstance and subclasses go on to hold; only its join() is plait's",
+    "threading.Timer": "made of names that are replaced",
     "threading.local": "C already",
     "queue.SimpleQueue": "C already, and measured quicker than plait's own",
     "concurrent.futures.ProcessPoolExecutor": "processes are not plait's yet; the futures that it returns are",

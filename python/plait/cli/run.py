@@ -180,9 +180,9 @@ def _runpy(name: str, alter_argv: bool) -> None:
 def _new_main(**attributes: object) -> ModuleType:
     """A fresh `__main__` in place of plait's own."""
     main = type(sys)("__main__")
-    main.__dict__.update(attributes, __builtins__=builtins)
     if sys.version_info < (3, 14):
         main.__annotations__ = {}
+    main.__dict__.update(__builtins__=builtins, **attributes)
     _kept.append(sys.modules["__main__"])
     sys.modules["__main__"] = main
     return main
