@@ -5,6 +5,7 @@ pub mod door;
 pub mod held;
 pub mod hot;
 pub mod limit;
+pub mod queue;
 pub mod task;
 pub mod threading;
 
@@ -26,10 +27,14 @@ mod engine {
         semaphore::{BoundedSemaphore, Semaphore},
     };
 
+    #[pymodule_export]
+    use super::queue::{LifoQueue, PriorityQueue, Queue};
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         plait_core::fork::watch();
         threading::init(module.py())?;
+        queue::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
