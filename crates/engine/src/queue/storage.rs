@@ -227,7 +227,8 @@ impl Storage {
         let mut index = 0;
         // SAFETY: no other thread is in a native section, and none can enter one.
         while let Some(item) = unsafe { self.ring.get(index) } {
-            crate::held::visit_raw(item, visit)?;
+            // SAFETY: the ring owns the item.
+            unsafe { crate::held::visit_raw(item, visit)? };
             index += 1;
         }
         match self.object.try_lock() {
