@@ -10,6 +10,7 @@
 //! | [`futex`] | the only place that sleeps: `futex(2)`, interruptible, with an absolute deadline |
 //! | [`latch`] | the internal lock of a waiter list; survives `fork()` |
 //! | [`waiter`] | the node of a waiting thread or task, the list, the batch to be woken |
+//! | `chain` | many threads are woken one after the other |
 //! | [`spin`] | whether it pays to spin before parking, learnt for each object |
 //! | [`site`] | what the wait door asks of a primitive |
 //! | [`lock`], [`semaphore`], [`event`], [`notifier`], [`barrier`] | the words of the primitives |
@@ -20,6 +21,8 @@
 #![warn(missing_docs)]
 
 pub mod barrier;
+#[cfg(not(loom))]
+pub mod chain;
 pub mod clock;
 pub mod event;
 pub mod fork;

@@ -18,7 +18,8 @@
 //! A thread's node lies on its stack. The thread goes on as soon as it reads notified, so the notifier
 //! reads the next link before, and nothing after, its swap; the wake uses the address only. A thread
 //! that wants to leave early and finds itself popped waits for notified ([`Waiter::settle`]); that takes
-//! nanoseconds, because a batch notifies its threads before it runs any task's hook.
+//! nanoseconds, because a batch notifies its threads before it runs any task's hook; one that stands in the
+//! [chain](crate::chain) takes itself out.
 //! A task's node is owned by the engine; being in a list counts as one reference, which the hook takes over.
 
 use crate::clock::Nanos;
@@ -134,6 +135,10 @@ impl Waiter {
 
     /// Waits for the notification of a waiter that has been popped; see the module's text.
     pub fn settle(&self) {
+        #[cfg(not(loom))]
+        if self.notified().is_none() && crate::chain::withdraw(self) {
+            self.mark_notified();
+        }
         let mut turns = 0_u32;
         while self.notified().is_none() {
             turns += 1;
@@ -149,7 +154,7 @@ impl Waiter {
         self.state.word.store(WAITING, Ordering::Relaxed);
     }
 
-    /// Marks a popped task's node as notified: for its hook.
+    /// Marks a popped node as notified: for a task's hook, and for a thread that withdrew from the chain.
     pub fn mark_notified(&self) {
         self.state
             .word
@@ -167,9 +172,14 @@ impl Waiter {
 pub struct WaitList {
     head: Option<NonNull<Waiter>>,
     tail: Option<NonNull<Waiter>>,
-    /// The fork generation of all that stand here; see [`fork`].
+    /// The fork generation of all that stand here, see [`fork`], with the tag.
     generation: u32,
+    /// Tells the chain's nodes from those of other lists.
+    tag: u32,
 }
+
+/// The tag of the [chain](crate::chain)'s nodes.
+const CHAINED: u32 = 1 << 31;
 
 // SAFETY: the nodes may be touched by whoever holds the latch; see the module's text.
 unsafe impl Send for WaitList {}
@@ -182,6 +192,18 @@ impl WaitList {
             head: None,
             tail: None,
             generation: 0,
+            tag: 0,
+        }
+    }
+
+    /// The list of the chain.
+    #[cfg(not(loom))]
+    pub(crate) const fn chain() -> Self {
+        Self {
+            head: None,
+            tail: None,
+            generation: 0,
+            tag: CHAINED,
         }
     }
 
@@ -189,16 +211,17 @@ impl WaitList {
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.head.is_none() || self.generation != fork::generation()
+        self.head.is_none() || self.generation != fork::generation() | self.tag
     }
 
     fn refresh(&mut self) {
-        let now = fork::generation();
+        let now = fork::generation() | self.tag;
         if self.generation != now {
             *self = Self {
                 head: None,
                 tail: None,
                 generation: now,
+                tag: self.tag,
             };
         }
     }
@@ -353,6 +376,8 @@ impl Batch {
         let mut tasks: Option<NonNull<Waiter>> = None;
         let mut last_task: Option<NonNull<Waiter>> = None;
         let mut at = self.head;
+        #[cfg(not(loom))]
+        let mut threads = 0;
         while let Some(node) = at {
             // SAFETY: a popped node is alive and ours until it is notified.
             let waiter = unsafe { node.as_ref() };
@@ -365,6 +390,14 @@ impl Batch {
                 }
                 last_task = Some(node);
                 continue;
+            }
+            #[cfg(not(loom))]
+            {
+                threads += 1;
+                if threads > crate::chain::WIDTH && crate::chain::is_enabled() {
+                    crate::chain::append(node);
+                    continue;
+                }
             }
             let futex = &raw const waiter.state;
             if waiter.state.word.swap(state, Ordering::Release) == PARKED {

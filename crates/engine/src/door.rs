@@ -5,7 +5,8 @@
 //! 2. Signals are heard. A signal during the sleep ends it (`EINTR`) and its handlers run; one that came while the
 //!    thread was spinning gives no `EINTR` later, so the main thread's first sleep is short ([`LISTEN`]).
 //! 3. A wait without a deadline that lasts [`PATIENCE`] is entered in the wait graph ([`crate::deadlock`]).
-//! 4. The policy of spinning: first as [`Spin`](plait_core::Spin) advises; and once notified, a moment more until the notifier has
+//! 4. Of many that are woken at once, each wakes the next ([`plait_core::chain`]).
+//! 5. The policy of spinning: first as [`Spin`](plait_core::Spin) advises; and once notified, a moment more until the notifier has
 //!    detached, because whoever asks for a GIL that is held goes to sleep for it.
 //!
 //! The waiter lies on this thread's stack. At interpreter exit a daemon thread hangs in re-attaching, for
@@ -16,7 +17,7 @@ use crate::limit::Limit;
 use plait_core::clock::{self, Nanos};
 use plait_core::futex::Woken;
 use plait_core::spin::{self, BUDGET};
-use plait_core::{Site, Spin, Waiter, waiter};
+use plait_core::{Site, Spin, Waiter, chain, waiter};
 use pyo3::{ffi, prelude::*};
 
 /// How long the main thread sleeps before it looks for signals that came while it was spinning.
@@ -55,7 +56,7 @@ pub fn wait_as(
                 return end;
             }
             // Notified at the last moment.
-            waiter.settle();
+            settle(waiter);
             if end.is_err() {
                 site.pass_on();
                 return end;
@@ -107,7 +108,10 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
             waiter.park((until != Nanos::MAX).then_some(until))
         });
         match woken {
-            Woken::Changed => return Ok(true),
+            Woken::Changed => {
+                chain::advance();
+                return Ok(true);
+            }
             Woken::Interrupted => py.check_signals()?,
             Woken::TimedOut => {
                 let now = clock::now();
@@ -128,6 +132,12 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
             }
         }
     }
+}
+
+/// After [`Site::leave`] found `waiter` popped: waits until whoever popped it is done with it.
+pub fn settle(waiter: &Waiter) {
+    waiter.settle();
+    chain::advance();
 }
 
 /// Runs `f` detached.

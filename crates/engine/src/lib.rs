@@ -33,6 +33,9 @@ mod engine {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         plait_core::fork::watch();
+        if cfg!(not(Py_GIL_DISABLED)) {
+            plait_core::chain::enable();
+        }
         threading::init(module.py())?;
         queue::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

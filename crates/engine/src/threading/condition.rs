@@ -104,7 +104,7 @@ impl Condition {
             Ok(saved) => saved,
             Err(error) => {
                 if !plait_core::Site::leave(&self.bell, &waiter) {
-                    waiter.settle();
+                    door::settle(&waiter);
                 }
                 return Err(error);
             }
