@@ -3,7 +3,9 @@
 use super::Kind;
 use super::hooks::Hooks;
 use super::state::Queue;
+use super::tasks::{Get, Join, Next, Put};
 use crate::hot::{self, Args};
+use crate::task::TaskWait;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -88,6 +90,30 @@ impl Queue {
             None => false,
         };
         Self::shut_down(slf, immediate)
+    }
+
+    /// Takes an item in a task: `item = await queue.get_async()`. ShutDown as get().
+    fn get_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+        TaskWait::create(slf.py(), Get::new(slf))
+    }
+
+    /// Adds item in a task, waiting for a free place: `await queue.put_async(item)`. ShutDown as put().
+    fn put_async<'py>(slf: &Bound<'py, Self>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, TaskWait>> {
+        TaskWait::create(slf.py(), Put::new(slf, item))
+    }
+
+    /// Waits in a task until every item that was put is done: `await queue.join_async()`.
+    fn join_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+        TaskWait::create(slf.py(), Join::new(slf))
+    }
+
+    fn __aiter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// `async for item in queue` takes items until the queue has been shut down and is empty.
+    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+        TaskWait::create(slf.py(), Next::new(slf))
     }
 
     fn _init(slf: &Bound<'_, Self>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -11,6 +11,7 @@
 //! | [`when`] | `block` and `timeout` |
 //! | [`operations`] | put, get, join and the others, blocking |
 //! | [`at_once`] | the same in one native section |
+//! | [`tasks`] | the same in a task: `get_async`, `put_async`, `join_async`, `async for` |
 //! | [`hot`] | their raw methods and fast paths |
 //! | [`state`] | what a queue consists of, and how its storage changes |
 //! | [`face`], [`kinds`] | the three classes: construction, attributes, the collector |
@@ -37,6 +38,7 @@ mod ring;
 mod section;
 mod state;
 mod storage;
+mod tasks;
 mod when;
 
 pub use kinds::{LifoQueue, PriorityQueue};

@@ -1,7 +1,7 @@
 //! What a queue does, step by step: in a section, with hooks, waiting.
 //!
 //! [`Queue::put_or_enqueue`], [`Queue::get_or_enqueue`] and [`Queue::join_or_enqueue`] are the steps: each does its
-//! work, or leaves the waiter (a thread's or a task's) standing in the bell that will ring. Whoever was
+//! work, or leaves the waiter (a thread's or a task's, if there is one) standing in the bell that will ring. Whoever was
 //! notified takes the step again.
 
 use super::capacity::Size;
@@ -18,6 +18,13 @@ use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::sync::atomic::Ordering;
+
+/// Puts `waiter`, if there is one, in the list of `bell`. In a section.
+fn stand(bell: &Notifier, waiter: Option<&Waiter>) {
+    if let Some(waiter) = waiter {
+        bell.enqueue(waiter);
+    }
+}
 
 impl Queue {
     /// How many items there are, as `_qsize()` says. In a section.
@@ -57,7 +64,7 @@ impl Queue {
         slf: &Bound<'_, Self>,
         item: &Bound<'_, PyAny>,
         when: &When,
-        waiter: &Waiter,
+        waiter: Option<&Waiter>,
     ) -> PyResult<bool> {
         let (this, py) = (slf.get(), slf.py());
         let section = Section::new(py, &this.mutex)?;
@@ -71,7 +78,7 @@ impl Queue {
                     return Err(errors::full(py));
                 }
                 when.limit(py)?;
-                this.not_full.bell.enqueue(waiter);
+                stand(&this.not_full.bell, waiter);
                 return Ok(false);
             }
         }
@@ -90,7 +97,7 @@ impl Queue {
     pub fn get_or_enqueue<'py>(
         slf: &Bound<'py, Self>,
         when: &When,
-        waiter: &Waiter,
+        waiter: Option<&Waiter>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (this, py) = (slf.get(), slf.py());
         let section = Section::new(py, &this.mutex)?;
@@ -104,7 +111,7 @@ impl Queue {
                 return Err(errors::empty(py));
             }
             when.limit(py)?;
-            this.not_empty.bell.enqueue(waiter);
+            stand(&this.not_empty.bell, waiter);
             return Ok(None);
         }
         let item = Self::pop(slf)?;
@@ -118,13 +125,13 @@ impl Queue {
     ///
     /// # Errors
     /// What a signal handler raises.
-    pub fn join_or_enqueue(slf: &Bound<'_, Self>, waiter: &Waiter) -> PyResult<bool> {
+    pub fn join_or_enqueue(slf: &Bound<'_, Self>, waiter: Option<&Waiter>) -> PyResult<bool> {
         let this = slf.get();
         let _section = Section::new(slf.py(), &this.mutex)?;
         if this.unfinished.load(Ordering::Relaxed) == 0 {
             return Ok(true);
         }
-        this.all_tasks_done.bell.enqueue(waiter);
+        stand(&this.all_tasks_done.bell, waiter);
         Ok(false)
     }
 
@@ -134,13 +141,13 @@ impl Queue {
         bell: &Notifier,
         action: &'static str,
         mut when: When,
-        mut step: impl FnMut(&When, &Waiter) -> PyResult<Option<T>>,
+        mut step: impl FnMut(&When, Option<&Waiter>) -> PyResult<Option<T>>,
     ) -> PyResult<T> {
         let py = slf.py();
         let mut notified = false;
         loop {
             let waiter = Waiter::thread();
-            match step(&when, &waiter) {
+            match step(&when, Some(&waiter)) {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => {}
                 Err(error) => {
