@@ -64,9 +64,9 @@ def _by_shared_queue(contender: str) -> Iterator[Run]:
         make = contenders.load(contender).Queue
     with _running_loop() as loop:
         there, back = make(), make()
+        get, put = there.get_async, back.put_async
 
         async def echo(n: int) -> None:
-            get, put = there.get_async, back.put_async
             for _ in repeat(None, n):
                 await put(await get())
 
