@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from side_by_side import same, start, under_plait
 
 WAYS = ("fork", "spawn", "forkserver")

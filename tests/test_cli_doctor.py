@@ -8,10 +8,10 @@ import sysconfig
 from typing import Any
 
 import pytest
-from side_by_side import Ended, start
 
 from plait import _install
 from plait.cli import doctor
+from side_by_side import Ended, start
 
 
 def ask(*arguments: str, **env: str) -> Ended:
@@ -58,7 +58,9 @@ def test_a_name_that_is_not_replaced_is_called_missing(monkeypatch: pytest.Monke
 
     import plait.threading
 
-    monkeypatch.setattr(plait.threading, "Lock", threading.Barrier)  # not what install() finds in FACES' place
+    monkeypatch.setattr(
+        plait.threading, "Lock", threading.Barrier
+    )  # not what install() finds in FACES' place
     found = doctor.examine()
     assert found["missing"] == []  # install() takes what the face has
     monkeypatch.setattr(_install, "install", lambda: None)

@@ -1,8 +1,8 @@
 """`plait run` does what `python` does: each case runs under both, and output and exit status have to be the same."""
 
 import os
-import py_compile
 import pty
+import py_compile
 import signal
 import subprocess
 import sys
@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from side_by_side import PLAIT, PYTHON, SECONDS, same, start, under_plait
 
 LOOK = """\
@@ -133,10 +134,16 @@ class TestInput:
     def test_an_interactive_session(self) -> None:
         ours, theirs = pty.openpty()
         with subprocess.Popen(
-            PLAIT, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TERM": "dumb"}
+            PLAIT,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "TERM": "dumb"},
         ) as session:
             os.close(theirs)
-            os.write(ours, b"x = 20 + 1\nprint('sum', 2 * x)\n1 / 0\nimport __main__; print(__main__.x)\n\x04")
+            os.write(
+                ours, b"x = 20 + 1\nprint('sum', 2 * x)\n1 / 0\nimport __main__; print(__main__.x)\n\x04"
+            )
             out, err = session.communicate(timeout=SECONDS)
             os.close(ours)
         assert b"sum 42" in out
@@ -146,12 +153,17 @@ class TestInput:
 
 
 class TestEndings:
-    @pytest.mark.parametrize("value", ["", "None", "0", "3", "256", "-1", "'a text'", "(1, 2)", "True", "2.5", "10**30"])
+    @pytest.mark.parametrize(
+        "value", ["", "None", "0", "3", "256", "-1", "'a text'", "(1, 2)", "True", "2.5", "10**30"]
+    )
     def test_sys_exit(self, value: str) -> None:
         same("-c", f"import sys; print('before'); sys.exit({value})")
 
     def test_sys_exit_in_a_function_of_a_script(self, folder: Path) -> None:
-        write(folder / "end.py", "import sys\ndef f():\n    try:\n        sys.exit(4)\n    finally:\n        print('f')\nf()")
+        write(
+            folder / "end.py",
+            "import sys\ndef f():\n    try:\n        sys.exit(4)\n    finally:\n        print('f')\nf()",
+        )
         assert same("end.py", cwd=folder).status == 4
         assert same("-m", "end", cwd=folder).status == 4
 
@@ -201,7 +213,9 @@ class TestEndings:
                 _, err = process.communicate(timeout=SECONDS)
                 assert "plait" not in err
                 ends.append((process.returncode, err.splitlines()[0], err.splitlines()[-1]))
-        assert ends[0] == ends[1] == (-signal.SIGINT, "Traceback (most recent call last):", "KeyboardInterrupt")
+        assert (
+            ends[0] == ends[1] == (-signal.SIGINT, "Traceback (most recent call last):", "KeyboardInterrupt")
+        )
 
     def test_killed_by_another_signal(self) -> None:
         assert same("-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)").status == -signal.SIGTERM
@@ -210,7 +224,9 @@ class TestEndings:
 class TestTracebacks:
     DEEP = "def f(n):\n    if n:\n        f(n - 1)\n    raise ValueError('deep')\nf(3)\n"
 
-    @pytest.mark.parametrize("how", [("deep.py",), ("-m", "deep"), ("-c", DEEP), ("-c", "import deep"), ("pack",)])
+    @pytest.mark.parametrize(
+        "how", [("deep.py",), ("-m", "deep"), ("-c", DEEP), ("-c", "import deep"), ("pack",)]
+    )
     def test_of_a_plain_error(self, folder: Path, how: tuple[str, ...]) -> None:
         write(folder / "deep.py", self.DEEP)
         write(folder / "pack" / "__main__.py", self.DEEP)
@@ -242,7 +258,10 @@ class TestTracebacks:
         assert same("error.py", cwd=folder).status == 1
 
     def test_of_an_error_in_a_thread(self) -> None:
-        same("-c", "import threading\nt = threading.Thread(target=lambda: 1 / 0, name='T')\nt.start()\nt.join()")
+        same(
+            "-c",
+            "import threading\nt = threading.Thread(target=lambda: 1 / 0, name='T')\nt.start()\nt.join()",
+        )
 
     @pytest.mark.parametrize(
         "hook",
@@ -311,7 +330,9 @@ class TestWhatCannotRun:
         assert same("-c", "").status == 0
         assert same(stdin="").status == 0
 
-    @pytest.mark.parametrize("path", ["nosuch.py", "nosuch/file.py", "./nosuch.py", "file.py/nosuch", "x" * 300])
+    @pytest.mark.parametrize(
+        "path", ["nosuch.py", "nosuch/file.py", "./nosuch.py", "file.py/nosuch", "x" * 300]
+    )
     def test_a_file_that_is_not_there(self, folder: Path, path: str) -> None:
         write(folder / "file.py", "")
         assert same(path, cwd=folder).status == 2
@@ -327,7 +348,9 @@ class TestWhatCannotRun:
         zipfile.ZipFile(folder / "empty.zip", "w").close()
         assert same(path, cwd=folder).status == 1
 
-    @pytest.mark.parametrize("module", ["nosuch", "no.such", "folder", "folder.nosuch", "json.nosuch", ".x", "look.py", "sys"])
+    @pytest.mark.parametrize(
+        "module", ["nosuch", "no.such", "folder", "folder.nosuch", "json.nosuch", ".x", "look.py", "sys"]
+    )
     def test_a_module_that_cannot_run(self, folder: Path, module: str) -> None:
         write(folder / "folder" / "__init__.py", "")
         write(folder / "look.py", "")
@@ -358,7 +381,9 @@ class TestWrongArguments:
         assert ended.stderr.startswith(says)
         assert ended.stderr.count("\n") == 1
 
-    @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"], ["run", "--help"], ["run", "-h"]])
+    @pytest.mark.parametrize(
+        "arguments", [[], ["--help"], ["-h"], ["help"], ["run", "--help"], ["run", "-h"]]
+    )
     def test_help(self, arguments: list[str]) -> None:
         ended = start([sys.executable, "-m", "plait", *arguments])
         assert (ended.status, ended.stderr) == (0, "")

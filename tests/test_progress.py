@@ -71,5 +71,7 @@ class TestWrongArguments:
             plait.progress([], total=total)
 
     def test_an_unknown_keyword(self) -> None:
-        with pytest.raises(TypeError, match="has no argument 'colur': it takes total, desc and what tqdm.tqdm takes"):
+        with pytest.raises(
+            TypeError, match="has no argument 'colur': it takes total, desc and what tqdm.tqdm takes"
+        ):
             plait.progress([], colur="red")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import re
@@ -124,22 +125,21 @@ def _kept(output: bytes, ignore: list[re.Pattern[str]]) -> list[str]:
     return [line for line in lines if not any(pattern.search(line) for pattern in ignore)]
 
 
-def _stdin(path: str | None) -> BinaryIO:
+@contextlib.contextmanager
+def _stdin(path: str | None) -> Iterator[BinaryIO]:
     """Something that can be read from its beginning again and again."""
-    copy = tempfile.TemporaryFile()
-    if path is not None:
-        try:
-            copy.write(Path(path).read_bytes())
-        except OSError as error:
-            raise UsageError(COMMAND, f"cannot read --stdin {path!r}: {error.strerror}") from None
-    elif sys.stdin is not None and not sys.stdin.isatty():
-        if not select.select([sys.stdin], [], [], 1.0)[0]:
-            print(
-                f"{COMMAND}: waiting for the end of standard input (--stdin /dev/null does without)",
-                file=sys.stderr,
-            )
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-    return copy
+    with tempfile.TemporaryFile() as copy:
+        if path is not None:
+            try:
+                copy.write(Path(path).read_bytes())
+            except OSError as error:
+                raise UsageError(COMMAND, f"cannot read --stdin {path!r}: {error.strerror}") from None
+        elif sys.stdin is not None and not sys.stdin.isatty():
+            if not select.select([sys.stdin], [], [], 1.0)[0]:
+                waiting = "waiting for the end of standard input (--stdin /dev/null does without)"
+                print(f"{COMMAND}: {waiting}", file=sys.stderr)
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        yield copy
 
 
 def _count(text: str) -> int:

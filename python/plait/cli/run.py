@@ -20,7 +20,7 @@ from plait.cli.program import Program, UsageError
 TYPE_CHECKING = False  # `typing` takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import ModuleType, TracebackType
+    from types import CodeType, ModuleType, TracebackType
     from typing import NoReturn, TextIO
 
 __all__ = ["main"]
@@ -136,13 +136,22 @@ def _code(program: Program) -> int:
 
     def execute() -> None:
         code = compile(source, "<string>", "exec", dont_inherit=True)
-        if sys.version_info >= (3, 13):
-            import linecache
-
-            linecache._register_code(code, source, "<string>")  # type: ignore[attr-defined]  # so that tracebacks show it
+        _show_lines_of(code, source)
         exec(code, main.__dict__)
 
     return _answer_for(execute)
+
+
+def _show_lines_of(code: CodeType, source: str) -> None:
+    """Let tracebacks show the lines of `-c`, as they do from 3.13 on."""
+    if sys.version_info >= (3, 14):
+        import linecache
+
+        linecache._register_code(code, source, "<string>")  # type: ignore[attr-defined]
+    elif sys.version_info >= (3, 13):
+        import linecache
+
+        linecache.cache["<string>"] = (len(source), None, source.splitlines(keepends=True), "<string>")
 
 
 def _stdin(program: Program) -> int:
