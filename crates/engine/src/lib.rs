@@ -9,6 +9,7 @@ pub mod queue;
 pub mod task;
 pub mod threading;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 /// The native half of plait.
@@ -32,6 +33,7 @@ mod engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        only_in_the_main_interpreter()?;
         plait_core::fork::watch();
         if cfg!(not(Py_GIL_DISABLED)) {
             plait_core::chain::enable();
@@ -40,4 +42,17 @@ mod engine {
         queue::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// The types and the attaching of PyO3 belong to one interpreter. CPython refuses the import for us only in
+/// isolated interpreters, from 3.12 on; in others a wait would want the GIL that its own thread holds.
+fn only_in_the_main_interpreter() -> PyResult<()> {
+    // SAFETY: the thread is attached, so it has an interpreter, which lives as long as this call.
+    let id = unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) };
+    if id == 0 {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "module plait._engine does not support loading in subinterpreters",
+    ))
 }

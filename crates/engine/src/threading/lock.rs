@@ -11,10 +11,10 @@ use crate::task::{self, SiteOp, TaskWait};
 use plait_core::LockWord;
 use plait_core::graph::Wait;
 use plait_core::lock::Acquire;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyTuple, PyType};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A mutual exclusion lock. `Lock()` is free; `acquire(blocking=True, timeout=-1)` takes it, `release()` frees it,
@@ -391,10 +391,22 @@ unsafe extern "C" fn rlock_exit(
 
 #[pymethods]
 impl RLock {
+    /// Arguments are for subclasses; from 3.13 on RLock itself warns of them, as `threading.RLock` does.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
+    #[classmethod]
+    #[pyo3(signature = (*args, **kwargs))]
+    fn new(
+        class: &Bound<'_, PyType>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let py = class.py();
+        let given = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
+        if cfg!(Py_3_13) && given && class.is(py.get_type::<Self>()) {
+            let text = c"Passing arguments to RLock is deprecated and will be removed in 3.15";
+            PyErr::warn(py, &py.get_type::<PyDeprecationWarning>(), text, 1)?;
+        }
+        Ok(Self::default())
     }
 
     /// Whether somebody has it. (From 3.14 on a public name.)
