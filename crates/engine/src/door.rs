@@ -4,7 +4,7 @@
 //! 1. The thread is detached while it spins or sleeps, and attached again before anything else runs.
 //! 2. Signals are heard. A signal during the sleep ends it (`EINTR`) and its handlers run; one that came while the
 //!    thread was spinning gives no `EINTR` later, so the main thread's first sleep is short ([`LISTEN`]).
-//! 3. A wait without a deadline that lasts [`PATIENCE`] is entered in the wait graph ([`crate::deadlock`]).
+//! 3. A wait without a deadline that lasts [`PATIENCE`](deadlock::PATIENCE) is entered in the wait graph ([`crate::deadlock`]).
 //! 4. Of many that are woken at once, each wakes the next ([`plait_core::chain`]).
 //! 5. The policy of spinning: first as [`Spin`](plait_core::Spin) advises; and once notified, a moment more until the notifier has
 //!    detached, because whoever asks for a GIL that is held goes to sleep for it.
@@ -22,8 +22,6 @@ use pyo3::{ffi, prelude::*};
 
 /// How long the main thread sleeps before it looks for signals that came while it was spinning.
 const LISTEN: Nanos = 20_000_000;
-/// How long a wait lasts before it is entered in the wait graph.
-const PATIENCE: Nanos = 100_000_000;
 
 /// Waits until `site` has given what it has, or until `limit`. True if it has.
 ///
@@ -95,7 +93,7 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
                     Nanos::MAX
                 });
                 patience = Some(if limit == Limit::Never && deadlock::enabled() {
-                    start + PATIENCE
+                    start + deadlock::PATIENCE
                 } else {
                     Nanos::MAX
                 });
@@ -112,7 +110,7 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
                 chain::advance();
                 return Ok(true);
             }
-            Woken::Interrupted => py.check_signals()?,
+            Woken::Interrupted => watch.awake(|| py.check_signals())?,
             Woken::TimedOut => {
                 let now = clock::now();
                 if now >= deadline {
@@ -123,11 +121,8 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
                     py.check_signals()?;
                 }
                 if patience.is_some_and(|at| now >= at) {
-                    patience = Some(if watch.look(py)? {
-                        now + PATIENCE
-                    } else {
-                        Nanos::MAX
-                    });
+                    let again = watch.look(py)?;
+                    patience = Some(again.map_or(Nanos::MAX, |delay| clock::now().saturating_add(delay)));
                 }
             }
         }
@@ -192,7 +187,8 @@ fn wait_for_detach(waiter: &Waiter) {
 }
 
 /// Whether this is the thread that hears signals.
-fn is_main_thread() -> bool {
+#[must_use]
+pub fn is_main_thread() -> bool {
     // SAFETY: both calls cannot fail.
     unsafe { libc::gettid() == libc::getpid() }
 }

@@ -40,6 +40,7 @@ mod engine {
         }
         threading::init(module.py())?;
         queue::init(module)?;
+        deadlock::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
