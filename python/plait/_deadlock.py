@@ -6,7 +6,7 @@ nothing here waits, and no code of the user's runs, but for what `warnings` may 
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` takes its time to make enums
 import os
 import sys
 import threading
@@ -30,9 +30,10 @@ _limbo: dict[threading.Thread, threading.Thread] = threading._limbo  # type: ign
 def threads(waiting: int, but_for: int | None = None) -> list[int] | None:
     """The idents of all Python threads, if no more than `waiting`, and if nothing else can wake one of them.
 
-    Something else is a Python signal handler, a thread that is being started, a thread that is not Python's (it may come
-    to be), or the main thread on its way out. If the question is asked for the sake of one thread (`but_for`) that waits for
-    itself, threads that are not Python's do not count; and a main thread that waits for this one to end is left out.
+    Something else is a Python signal handler, a thread that is being started, a thread that is not Python's (it may
+    come to be), or the main thread on its way out. If the question is asked for the sake of one thread (`but_for`) that
+    waits for itself, threads that are not Python's do not count, and a main thread that waits for this one to end is
+    left out.
     """
     main = threading.main_thread()
     ending = not main.is_alive()
@@ -123,7 +124,9 @@ def _sentence(line: Line, kind: str) -> str:
     names = ["itself" if resolver == ident else _name(resolver) for resolver in resolvers[:4]]
     if len(resolvers) > 4:
         names.append(f"{len(resolvers) - 4} more")
-    return f"{sentence}, {link} " + (" and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0])
+    return f"{sentence}, {link} " + (
+        " and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0]
+    )
 
 
 def _name(ident: int) -> str:
@@ -164,6 +167,6 @@ def _stack(frame: FrameType | None) -> str:
 def _is_noise(frame: FrameType) -> bool:
     """Whether the frame is plait's, or the bottom of every thread."""
     code = frame.f_code
-    return code.co_filename.startswith(_OURS) or (
-        code.co_filename == threading.__file__ and code.co_name.startswith("_bootstrap")
-    )
+    if code.co_filename == threading.__file__:
+        return code is threading.Thread.run.__code__ or code.co_name.startswith("_bootstrap")
+    return code.co_filename.startswith(_OURS)

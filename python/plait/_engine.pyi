@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Coroutine, Generator
+from threading import Thread
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Self, TypeVar, final
 
@@ -10,6 +11,16 @@ from typing_extensions import disjoint_base
 _T = TypeVar("_T")
 
 __version__: str
+
+# --- deadlocks -----------------------------------------------------------------------------------
+
+class DeadlockError(RuntimeError): ...
+class DeadlockWarning(RuntimeWarning): ...
+
+def _watches_joins() -> bool: ...
+def _join(
+    thread: Thread, ident: int, wait: Callable[[Thread, float | None], None], is_alive: Callable[[Thread], bool]
+) -> None: ...
 
 # --- tasks ---------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ _FIRST = 0.1  # seconds before a join counts as one that lasts
 def _join(self: threading.Thread, timeout: float | None = None) -> None:
     """Wait until the thread has ended, `timeout` seconds at most; as `threading.Thread.join`.
 
-    Raises what the standard library's raises, and `plait.DeadlockError` if the thread can never end because it waits for
-    this one.
+    Raises what the standard library's raises, and `plait.DeadlockError` if the thread can never end because it
+    waits for this one.
     """
     if timeout is not None or not _watches_joins():
         return _stdlib_join(self, timeout)

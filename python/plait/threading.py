@@ -18,6 +18,7 @@ from plait._engine import (
     RLock,
     Semaphore,
 )
+from plait._join import _join
 
 __all__ = [*_threading.__all__]
 

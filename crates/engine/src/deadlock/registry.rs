@@ -116,7 +116,11 @@ pub enum Claim {
 ///
 /// # Safety
 /// Both pointers stay valid until [`leave`].
-pub unsafe fn enter(me: Ident, reason: NonNull<dyn Reason>, waiter: Option<NonNull<Waiter>>) -> (Key, Option<Entry>) {
+pub unsafe fn enter(
+    me: Ident,
+    reason: NonNull<dyn Reason>,
+    waiter: Option<NonNull<Waiter>>,
+) -> (Key, Option<Entry>) {
     with(|state| {
         state.serial += 1;
         let entry = Entry {
@@ -214,7 +218,9 @@ pub fn holder(me: Ident) -> Option<Ident> {
     with(|state| {
         let reason = state.entries.get(&me)?.reason();
         match (reason.link(), reason.resolvers()) {
-            (Link::Held, wait) if wait.only_these && wait.resolvers.len() == 1 => wait.resolvers.first().copied(),
+            (Link::Held, wait) if wait.only_these && wait.resolvers.len() == 1 => {
+                wait.resolvers.first().copied()
+            }
             _ => None,
         }
     })
@@ -246,7 +252,10 @@ pub fn claim(keys: &[Key], everyone: bool, raise: bool) -> Claim {
         if !keys.iter().all(unchanged) {
             return Claim::Gone;
         }
-        let entries = || keys.iter().filter_map(|(thread, _)| Some((*thread, state.entries.get(thread)?)));
+        let entries = || {
+            keys.iter()
+                .filter_map(|(thread, _)| Some((*thread, state.entries.get(thread)?)))
+        };
         if !raise && entries().all(|(_, entry)| entry.told[told]) {
             return Claim::Told;
         }

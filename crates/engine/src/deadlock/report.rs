@@ -75,7 +75,13 @@ impl<'py> Interpreter<'py> {
                     Link::Queued => "queued for",
                     Link::Same => "",
                 };
-                (line.thread, line.action, line.object.bind(py), link, &line.resolvers)
+                (
+                    line.thread,
+                    line.action,
+                    line.object.bind(py),
+                    link,
+                    &line.resolvers,
+                )
             })
             .collect();
         self.0
