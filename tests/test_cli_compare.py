@@ -208,7 +208,7 @@ class TestShown:
         assert lines[10] == "Both printed the same 1 line and ended alike (exit status 0)."
 
     def test_a_loss_is_called_one(self) -> None:
-        text = self.comparison([1.0], [2.0]).table()
+        text = self.comparison([1.0, 1.0], [2.0, 2.0]).table()
         assert "In every pair plait was slower: it took 2.00 times as long" in text
 
     def test_what_is_not_clear_is_not_called_a_win(self) -> None:

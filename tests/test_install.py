@@ -31,6 +31,7 @@ def places() -> Iterator[list[tuple[object, str, object]]]:
         for path in row.names:
             owner, _, name = path.rpartition(".")
             holder = getattr(module, owner) if owner else module
+            getattr(holder, name, None)  # some names are made when first asked for
             seen.append((holder, name, vars(holder).get(name)))
     yield seen
     for holder, name, value in seen:
@@ -223,6 +224,16 @@ print(json.dumps([
 ]))
 """
         assert self.look(code) == [True] * 4
+
+    def test_what_asks_the_loader_before_the_import(self) -> None:
+        code = """
+plait.install()
+import importlib.util, json, runpy
+spec = importlib.util.find_spec("queue")
+names = runpy.run_module("queue")
+print(json.dumps(["class PriorityQueue" in spec.loader.get_source("queue"), "PriorityQueue" in names]))
+"""
+        assert self.look(code) == [True, True]
 
     def test_a_reload(self) -> None:
         code = """

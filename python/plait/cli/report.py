@@ -148,6 +148,8 @@ class Comparison:
 
     def _verdict(self) -> str:
         ratios = self.ratios("wall")
+        if len(ratios) == 1:
+            return "One pair of runs says little: --rounds 5 says more."
         if min(ratios) > 1:
             return f"In every pair plait was quicker: {median(ratios):.2f} times as quick in the middle one."
         if max(ratios) < 1:
