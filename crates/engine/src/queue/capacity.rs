@@ -77,6 +77,17 @@ impl Capacity {
         }
     }
 
+    /// As [`is_bounded`](Self::is_bounded), in `full()`'s words: `0 < maxsize`.
+    ///
+    /// # Errors
+    /// What comparing raises.
+    pub fn is_over_zero(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.most() {
+            ODD => 0_u8.into_pyobject(py)?.lt(self.get(py)),
+            _ => self.is_bounded(py),
+        }
+    }
+
     /// Whether `size` items reach the limit that there is: `size >= maxsize`.
     ///
     /// # Errors

@@ -251,7 +251,7 @@ impl Queue {
     pub fn is_full(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (this, py) = (slf.get(), slf.py());
         let _section = Section::new(py, &this.mutex)?;
-        Ok(this.capacity.is_bounded(py)? && this.capacity.is_reached_by(&Self::size(slf)?, py)?)
+        Ok(this.capacity.is_over_zero(py)? && this.capacity.is_reached_by(&Self::size(slf)?, py)?)
     }
 
     /// `shutdown(immediate)`. What is drained is dropped after the section.
