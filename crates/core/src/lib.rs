@@ -14,6 +14,8 @@
 //! | [`spin`] | whether it pays to spin before parking, learnt for each object |
 //! | [`site`] | what the wait door asks of a primitive |
 //! | [`lock`], [`semaphore`], [`event`], [`notifier`], [`barrier`] | the words of the primitives |
+//! | [`lock`], [`semaphore`], [`event`], [`notifier`] | the words of the primitives |
+//! | [`cell`] | one result that will exist: what a future is made of |
 //! | [`graph`] | who waits for what, held by whom; finds cycles |
 //!
 //! What is absent: no call into Python, no allocation while a latch is held, no thread-local state.
@@ -21,6 +23,7 @@
 #![warn(missing_docs)]
 
 pub mod barrier;
+pub mod cell;
 #[cfg(not(loom))]
 pub mod chain;
 pub mod clock;
@@ -41,6 +44,7 @@ pub mod waiter;
 mod loom_tests;
 
 pub use barrier::BarrierState;
+pub use cell::Cell;
 pub use event::EventWord;
 pub use latch::Latch;
 pub use lock::LockWord;

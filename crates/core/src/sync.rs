@@ -19,6 +19,12 @@ impl<T> Slot<T> {
         Self(std::cell::UnsafeCell::new(value))
     }
 
+    /// Runs `f` on the value. Nobody writes it meanwhile.
+    #[inline]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
     /// Runs `f` on the value. The caller has it to itself.
     #[inline]
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
@@ -35,6 +41,11 @@ pub(crate) struct Slot<T>(LoomCell<T>);
 impl<T> Slot<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(LoomCell::new(value))
+    }
+
+    /// Runs `f` on the value. Nobody writes it meanwhile.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        self.0.with(f)
     }
 
     /// Runs `f` on the value. The caller has it to itself.
