@@ -218,7 +218,11 @@ impl<T, O: Observer> Cell<T, O> {
     /// What was written before the cell was taken over.
     #[must_use]
     pub fn value_before(&self) -> Option<&T> {
-        if self.is_manual() { self.payload() } else { self.value() }
+        if self.is_manual() {
+            self.payload()
+        } else {
+            self.value()
+        }
     }
 
     fn payload(&self) -> Option<&T> {
@@ -353,12 +357,7 @@ impl<T, O: Observer> Cell<T, O> {
             if now & COMPLETING == 0
                 && self
                     .word
-                    .compare_exchange(
-                        now,
-                        (now & STATE) | MANUAL,
-                        Ordering::AcqRel,
-                        Ordering::Relaxed,
-                    )
+                    .compare_exchange(now, (now & STATE) | MANUAL, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok()
             {
                 return Some(Crowd {
@@ -373,7 +372,10 @@ impl<T, O: Observer> Cell<T, O> {
 
     /// The state of a manual cell, as whoever took it over says.
     pub fn put_state(&self, state: State) {
-        debug_assert!(self.is_manual(), "a cell keeps its own state until it is taken over");
+        debug_assert!(
+            self.is_manual(),
+            "a cell keeps its own state until it is taken over"
+        );
         self.word.store(state as u32 | MANUAL, Ordering::Release);
     }
 

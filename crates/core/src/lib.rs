@@ -14,7 +14,6 @@
 //! | [`spin`] | whether it pays to spin before parking, learnt for each object |
 //! | [`site`] | what the wait door asks of a primitive |
 //! | [`lock`], [`semaphore`], [`event`], [`notifier`], [`barrier`] | the words of the primitives |
-//! | [`lock`], [`semaphore`], [`event`], [`notifier`] | the words of the primitives |
 //! | [`cell`] | one result that will exist: what a future is made of |
 //! | [`graph`] | who waits for what, held by whom; finds cycles |
 //!

@@ -2,6 +2,7 @@
 
 pub mod deadlock;
 pub mod door;
+pub mod futures;
 pub mod held;
 pub mod hot;
 pub mod limit;
@@ -17,6 +18,15 @@ use pyo3::prelude::*;
 mod engine {
     use super::*;
 
+    #[pymodule_export]
+    use super::futures::{
+        collector::{_done_of, Collector},
+        face::_use_face,
+        future::FutureCore,
+        pool::{_close_all_pools, PoolCore},
+        results::Results,
+        worker::Worker,
+    };
     #[pymodule_export]
     use super::task::{Ready, TaskWait};
     #[pymodule_export]
@@ -39,6 +49,7 @@ mod engine {
             plait_core::chain::enable();
         }
         threading::init(module.py())?;
+        futures::init(module.py())?;
         queue::init(module)?;
         deadlock::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -136,7 +136,11 @@ fn a_cell_is_either_cancelled_or_run() {
             end => unreachable!("{end:?}"),
         };
         assert_eq!(worker.join().unwrap(), 1);
-        let state = if cancelled { State::Notified } else { State::Finished };
+        let state = if cancelled {
+            State::Notified
+        } else {
+            State::Finished
+        };
         assert_eq!(cell.state(), state);
         wait(&cell);
     });

@@ -1,0 +1,280 @@
+//! `FutureCore`: what can be done with a future, over a [`Cell`].
+//!
+//! Behaviour as `concurrent.futures.Future`. The Python class `Future` derives from this and from the standard
+//! library's, so that `isinstance` holds. Once somebody has reached for a private attribute the cell is *manual*, and
+//! each method hands over to the standard library's own ([`super::private`]).
+
+use super::crew;
+use super::face;
+use super::observer::{self, Ear};
+use super::private::Private;
+use crate::deadlock::Reason;
+use crate::door;
+use crate::held::Held;
+use crate::hot;
+use crate::limit::Limit;
+use plait_core::cell::{Cancel, Cell, Done, Finish, Start, State};
+use plait_core::clock;
+use plait_core::graph::Wait;
+use pyo3::exceptions::PyTimeoutError;
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// What a future ends with.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A result.
+    Value(Held),
+    /// An exception: an instance of `BaseException`.
+    Error(Held),
+}
+
+/// The native half of `plait.Future`.
+#[pyclass(frozen, subclass, module = "plait.concurrent.futures")]
+#[derive(Debug, Default)]
+pub struct FutureCore {
+    pub cell: Cell<Outcome, Ear>,
+    /// The thread that runs it, as far as it is known.
+    pub runner: AtomicUsize,
+    /// The crew in whose queue it was put, or 0.
+    pub crew: AtomicU32,
+    /// What the private attributes show, once somebody has asked.
+    pub private: OnceLock<Box<Private>>,
+}
+
+/// Why a thread waits for a future.
+#[derive(Debug)]
+struct Awaited<'a> {
+    object: *mut PyObject,
+    future: &'a FutureCore,
+}
+
+impl Reason for Awaited<'_> {
+    fn object(&self) -> *mut PyObject {
+        self.object
+    }
+
+    fn action(&self) -> &'static str {
+        "get the result of"
+    }
+
+    fn resolvers(&self) -> Wait {
+        self.future.resolvers()
+    }
+}
+
+impl FutureCore {
+    /// Who could end a wait for it: the worker that runs it; all workers of a pool that can have no more.
+    pub fn resolvers(&self) -> Wait {
+        let resolvers = match self.cell.state() {
+            State::Running => match self.runner.load(Ordering::Relaxed) {
+                0 => Vec::new(),
+                runner => vec![runner],
+            },
+            State::Pending => crew::all_workers(self.crew.load(Ordering::Relaxed)),
+            _ => Vec::new(),
+        };
+        Wait {
+            resolvers,
+            only_these: true,
+        }
+    }
+
+    /// Waits until it is done, or taken over. False if `limit` comes first.
+    ///
+    /// # Errors
+    /// As [`door::wait`].
+    pub fn wait(&self, py: Python<'_>, object: *mut PyObject, limit: Limit) -> PyResult<bool> {
+        let site = Done {
+            cell: &self.cell,
+            spin: crew::spin(self.crew.load(Ordering::Relaxed)),
+        };
+        let reason = Awaited { object, future: self };
+        door::wait(py, &site, limit, &reason)
+    }
+
+    /// The outcome, when it is there; None if the cell has been taken over.
+    ///
+    /// # Errors
+    /// `CancelledError`, `TimeoutError`, and as [`door::wait`].
+    pub fn outcome(
+        &self,
+        py: Python<'_>,
+        object: *mut PyObject,
+        limit: impl FnOnce() -> PyResult<Limit>,
+    ) -> PyResult<Option<&Outcome>> {
+        let mut limit = Some(limit);
+        loop {
+            if let Some(outcome) = self.cell.value() {
+                return Ok(Some(outcome));
+            }
+            if self.cell.is_manual() {
+                return Ok(None);
+            }
+            match self.cell.state() {
+                State::Cancelled | State::Notified => return Err(face::cancelled(py)),
+                // Emptied by the garbage collector.
+                State::Finished => return Ok(None),
+                State::Pending | State::Running => {}
+            }
+            let until = match limit.take() {
+                Some(limit) => limit()?,
+                None => Limit::Never,
+            };
+            if until == Limit::Now || !self.wait(py, object, until)? {
+                return Err(PyTimeoutError::new_err(()));
+            }
+        }
+    }
+
+    /// The result, owned by the caller, or the exception raised.
+    ///
+    /// # Errors
+    /// The future's own, and as [`outcome`](Self::outcome).
+    pub fn result(
+        slf: &Bound<'_, PyAny>,
+        core: &Self,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<*mut PyObject> {
+        let py = slf.py();
+        match core.outcome(py, slf.as_ptr(), || Limit::from_timeout(timeout))? {
+            Some(outcome) => given(py, outcome),
+            None => face::call_stdlib(slf, "result", timeout).map(Bound::into_ptr),
+        }
+    }
+
+    /// As [`result`](Self::result), until a point in time.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn result_within(slf: &Bound<'_, PyAny>, core: &Self, limit: Limit) -> PyResult<*mut PyObject> {
+        let py = slf.py();
+        match core.outcome(py, slf.as_ptr(), || Ok(limit))? {
+            Some(outcome) => given(py, outcome),
+            None => {
+                let left = match limit {
+                    Limit::Never => None,
+                    Limit::Now => Some(0.0),
+                    Limit::At(at) => {
+                        #[expect(clippy::cast_precision_loss, reason = "a timeout")]
+                        let left = at.saturating_sub(clock::now()) as f64 / 1e9;
+                        Some(left)
+                    }
+                };
+                let left = left.into_pyobject(py)?;
+                face::call_stdlib(slf, "result", Some(&left)).map(Bound::into_ptr)
+            }
+        }
+    }
+
+    /// Sets what it ends with and tells everybody.
+    ///
+    /// # Errors
+    /// `InvalidStateError` if it is done, and what a callback raises, if it is no `Exception`.
+    pub fn finish(slf: &Bound<'_, PyAny>, core: &Self, outcome: Outcome) -> PyResult<()> {
+        let failed = matches!(outcome, Outcome::Error(_));
+        match core.cell.finish(outcome) {
+            Finish::Finished(crowd) => observer::tell(slf, crowd, failed),
+            Finish::Invalid(_, state) => {
+                face::get(slf.py(), intern!(slf.py(), "_done_already"))?.call1((slf, name(state)))?;
+                Ok(())
+            }
+            Finish::Manual(Outcome::Value(value)) => {
+                face::call_stdlib(slf, "set_result", Some(&value.into_bound(slf.py()))).map(drop)
+            }
+            Finish::Manual(Outcome::Error(error)) => {
+                face::call_stdlib(slf, "set_exception", Some(&error.into_bound(slf.py()))).map(drop)
+            }
+        }
+    }
+
+    /// Cancels it if nobody has begun.
+    ///
+    /// # Errors
+    /// What a callback raises, if it is no `Exception`.
+    pub fn cancel(slf: &Bound<'_, PyAny>, core: &Self) -> PyResult<bool> {
+        match core.cell.cancel() {
+            Cancel::Cancelled(crowd) => observer::tell(slf, crowd, false).map(|()| true),
+            Cancel::Already => Ok(true),
+            Cancel::TooLate => Ok(false),
+            Cancel::Manual => face::call_stdlib(slf, "cancel", None)?.extract(),
+        }
+    }
+
+    /// Marks it as running. False if it has been cancelled; then whoever waits for that is told.
+    ///
+    /// # Errors
+    /// `RuntimeError` in any other state.
+    pub fn start(slf: &Bound<'_, PyAny>, core: &Self) -> PyResult<bool> {
+        match core.cell.start() {
+            Start::Started => Ok(true),
+            Start::Cancelled(crowd) => observer::tell(slf, crowd, false).map(|()| false),
+            Start::Invalid(state) => {
+                face::get(slf.py(), intern!(slf.py(), "_unexpected_state"))?.call1((slf, name(state)))?;
+                Ok(false)
+            }
+            Start::Manual => face::call_stdlib(slf, "set_running_or_notify_cancel", None)?.extract(),
+        }
+    }
+}
+
+/// The name of a state, as `Future._state` has it.
+pub fn name(state: State) -> &'static str {
+    match state {
+        State::Pending => "PENDING",
+        State::Running => "RUNNING",
+        State::Cancelled => "CANCELLED",
+        State::Notified => "CANCELLED_AND_NOTIFIED",
+        State::Finished => "FINISHED",
+    }
+}
+
+/// A new reference to the result; or null, with the exception raised as by a `raise` statement.
+#[inline]
+pub fn give(outcome: &Outcome) -> *mut PyObject {
+    // SAFETY: the thread is attached, as whoever has the outcome shows; an outcome's error is an exception.
+    unsafe {
+        match outcome {
+            Outcome::Value(value) => {
+                ffi::Py_INCREF(value.as_ptr());
+                value.as_ptr()
+            }
+            Outcome::Error(error) => {
+                ffi::PyErr_SetObject(ffi::Py_TYPE(error.as_ptr()).cast(), error.as_ptr());
+                std::ptr::null_mut()
+            }
+        }
+    }
+}
+
+/// As [`give`], as a `Result`.
+fn given(py: Python<'_>, outcome: &Outcome) -> PyResult<*mut PyObject> {
+    match give(outcome) {
+        result if result.is_null() => Err(PyErr::fetch(py)),
+        result => Ok(result),
+    }
+}
+
+/// A pending future of the pool's crew, owned by the caller; null if there is no memory.
+///
+/// # Safety
+/// The thread is attached, and the Python side has been imported.
+#[inline]
+pub unsafe fn new_future(crew: u32) -> *mut PyObject {
+    // SAFETY: the class derives from FutureCore, so what the interpreter allocates has room for its value at the
+    // place where `hot::this` finds it; nothing has been there, so nothing is dropped.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(face::future_class(), 0);
+        if !object.is_null() {
+            let core: *const FutureCore = hot::this::<FutureCore>(object);
+            core.cast_mut().write(FutureCore {
+                crew: AtomicU32::new(crew),
+                ..FutureCore::default()
+            });
+        }
+        object
+    }
+}

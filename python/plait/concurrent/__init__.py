@@ -1,0 +1,1 @@
+"""`concurrent` on plait's engine: see `plait.concurrent.futures`."""

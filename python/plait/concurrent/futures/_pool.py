@@ -1,0 +1,249 @@
+"""ThreadPoolExecutor: arguments, threads and shutting down. Queue and workers' loop are native (`PoolCore`).
+
+The class derives from the standard library's, so that `isinstance` holds where one is asked for (as in asyncio's
+`loop.set_default_executor`). Nothing of that one is used.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from concurrent.futures import _base
+from concurrent.futures.thread import BrokenThreadPool
+from concurrent.futures.thread import ThreadPoolExecutor as _StdlibExecutor
+from itertools import count, islice
+from math import ceil
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from plait._engine import PoolCore, _close_all_pools
+from plait.concurrent.futures import _Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from typing import ParamSpec
+
+    from plait._engine import Results, Worker
+    from plait.concurrent.futures import Future
+
+    _P = ParamSpec("_P")
+
+_T = TypeVar("_T")
+
+_BROKEN = "A thread initializer failed, the thread pool is not usable anymore"
+_cpu_count: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)
+
+# The threads that are alive, to be joined at the interpreter's exit.
+_workers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def _leave() -> None:
+    _close_all_pools()
+    for thread in list(_workers):
+        thread.join()
+
+
+# As the standard library's pool: before the interpreter joins threads, and not in a child for its parent's.
+threading._register_atexit(_leave)  # type: ignore[attr-defined]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.clear)
+
+
+def _work(
+    worker: Worker,
+    executor: weakref.ref[ThreadPoolExecutor],
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+) -> None:
+    """The life of a worker thread."""
+    if initializer is not None:
+        try:
+            initializer(*initargs)
+        except BaseException:
+            _base.LOGGER.critical("Exception in initializer:", exc_info=True)
+            for future in worker.fail():
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(BrokenThreadPool(_BROKEN))
+            return
+    worker.run(executor)
+
+
+class _Backlog:
+    """What `ThreadPoolExecutor._work_queue` is read for: how many calls are queued."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    def qsize(self) -> int:
+        """How many calls no worker has taken yet."""
+        return self._pool._load()[0]
+
+    def empty(self) -> bool:
+        """Whether there are none."""
+        return not self.qsize()
+
+
+class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
+    """Has calls made by a pool of threads; as `concurrent.futures.ThreadPoolExecutor`.
+
+    max_workers: how many threads there may be; they are started when a call finds none idle. By default as many as the
+    running version of Python has: the CPUs and 4 more, at most 32.
+    thread_name_prefix: what the threads' names begin with. initializer, initargs: called first in each thread; if it raises,
+    the pool is broken: what is queued, and every later submit(), gets BrokenThreadPool.
+    Raises ValueError for max_workers below 1, TypeError for an initializer that cannot be called.
+    """
+
+    BROKEN = BrokenThreadPool
+    _standard = _StdlibExecutor
+    _counter = count().__next__
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        if max_workers is None:
+            max_workers = min(32, (_cpu_count() or 1) + 4)
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._max_workers = max_workers
+        self._initializer = initializer
+        self._initargs = initargs
+        self._threads: set[threading.Thread] = set()
+        self._thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{type(self)._counter()}"
+        self._worker = self._open(ceil(max_workers))
+
+    def _add_worker(self, number: int) -> None:
+        thread = threading.Thread(
+            name=f"{self._thread_name_prefix or self}_{number}",
+            target=_work,
+            args=(self._worker, weakref.ref(self), self._initializer, self._initargs),
+        )
+        thread.start()
+        self._threads.add(thread)
+        _workers.add(thread)
+
+    def _forget_workers(self) -> None:
+        """In a forked child: the threads are the parent's."""
+        self._threads.clear()
+
+    if TYPE_CHECKING:
+
+        def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
+
+    def map(
+        self,
+        fn: Callable[..., _T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
+    ) -> Iterator[_T]:
+        """Call `fn` with the items of `iterables`, as `map` does, in the pool's threads; the results come in order.
+
+        timeout: in seconds from now, for all results together; then the iterator raises TimeoutError.
+        chunksize: has no effect. buffersize: at most so many calls are ahead of the results that were taken, and the iterables
+        are read no faster (as in 3.14); None reads them to the end at once.
+        progress: True shows a progress bar where tqdm is installed; a dict gives its arguments, as for `plait.progress`.
+        What `fn` raises is raised by the iterator, in its place; the calls that have not begun are cancelled then.
+        """
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        if timeout is not None:
+            timeout + monotonic()  # raises what the standard library raises
+        results: Iterator[_T]
+        if buffersize is None and type(self).submit is PoolCore.submit:
+            results = _in_order(self._map(fn, iterables, timeout))
+        else:
+            results = _lazily(self, fn, iterables, timeout, buffersize)
+        if progress is False:
+            return results
+        from plait.progress import progress as bar
+
+        options = {} if progress is True else dict(progress)
+        try:
+            options.setdefault("total", min(len(iterable) for iterable in iterables))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            pass  # not known, or no iterables
+        return iter(bar(results, **options))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls. Those submitted are still made, unless `cancel_futures` cancels what has not begun.
+
+        wait: return when the last has ended and the threads are gone.
+        """
+        self._close(cancel_futures)
+        if wait:
+            for thread in tuple(self._threads):
+                thread.join()
+
+    @property
+    def _shutdown(self) -> bool:
+        return self._gate() in ("shutdown", "exit")
+
+    @property
+    def _broken(self) -> str | bool:
+        return _BROKEN if self._gate() == "broken" else False
+
+    @property
+    def _work_queue(self) -> _Backlog:
+        return _Backlog(self)
+
+
+def _in_order(results: Results[_T]) -> Generator[_T, None, None]:
+    try:
+        yield from results
+    finally:
+        results.cancel()
+
+
+def _lazily(
+    executor: ThreadPoolExecutor,
+    fn: Callable[..., _T],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    buffersize: int | None,
+) -> Iterator[_T]:
+    """The results of a map that reads its iterables as its results are taken, or of one whose submit() was overridden."""
+    end = None if timeout is None else timeout + monotonic()
+    calls = zip(*iterables, strict=False)
+    futures = deque(executor.submit(fn, *args) for args in islice(calls, buffersize))
+    # The results do not keep the executor alive.
+    return _lazy_results(weakref.ref(executor), fn, calls if buffersize else iter(()), futures, end)
+
+
+def _lazy_results(
+    executor: weakref.ref[ThreadPoolExecutor],
+    fn: Callable[..., _T],
+    calls: Iterator[tuple[Any, ...]],
+    futures: deque[Future[_T]],
+    end: float | None,
+) -> Generator[_T, None, None]:
+    try:
+        while futures:
+            if pool := executor():
+                futures.extend(pool.submit(fn, *args) for args in islice(calls, 1))
+            del pool
+            # No reference to the future or to its result stays here while the caller has it.
+            yield _result_or_cancel(futures, end)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _result_or_cancel(futures: deque[Future[_T]], end: float | None) -> _T:
+    future = futures.popleft()
+    try:
+        return future.result(None if end is None else end - monotonic())
+    finally:
+        future.cancel()
+        del future
