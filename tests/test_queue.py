@@ -16,8 +16,9 @@ from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
-import plait.queue
 import pytest
+
+import plait.queue
 from blocked import PATIENCE, Background, alarm_after, outcome, until, waiting
 
 KINDS = ["Queue", "LifoQueue", "PriorityQueue"]

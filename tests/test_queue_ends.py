@@ -8,8 +8,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import plait.queue
 import pytest
+
+import plait.queue
 from blocked import PATIENCE, Background, until, waiting
 
 of_each_kind = pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])

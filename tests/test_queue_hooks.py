@@ -6,9 +6,10 @@ import threading
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 import plait.queue
 import plait.threading
-import pytest
 from blocked import PATIENCE, Background, outcome, until, waiting
 
 both = pytest.mark.parametrize("module", [plait.queue, standard], ids=["plait", "standard"])

@@ -6,8 +6,9 @@ import threading
 import weakref
 from typing import Any
 
-import plait.queue
 import pytest
+
+import plait.queue
 from blocked import PATIENCE, Background, until, waiting
 
 of_each_kind = pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])

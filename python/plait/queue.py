@@ -1,7 +1,7 @@
 """`queue` on plait's engine: the same names, so that changing the import is enough.
 
-Queue, LifoQueue and PriorityQueue are native, and have `shutdown()` on every version. Empty, Full and SimpleQueue are the
-standard library's own; so is ShutDown where it has one (from 3.13 on).
+Queue, LifoQueue and PriorityQueue are native, and have `shutdown()` on every version. Empty, Full and SimpleQueue are
+the standard library's own; so is ShutDown where it has one (from 3.13 on).
 """
 
 import queue as _queue
