@@ -136,6 +136,7 @@ for _way, _setup in _WAYS.items():
         {"stdlib": _setup, **_SHARED},
         floor=1,
         goal=8,
+        batch=100,
     )
 
 

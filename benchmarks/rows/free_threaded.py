@@ -12,6 +12,8 @@ from benchmarks import contenders
 from benchmarks.row import Group, Run
 
 GROUP = Group("Free-threaded: two threads at once", free_threaded_only=True)
+# So many at least, an even number, so that the start of the second thread is lost in them.
+TRANSFERS = 1000
 
 
 def _put_get(queue: Any, n: int) -> None:
@@ -50,11 +52,11 @@ GROUP.add(
     {"plait, one thread": partial(_own_queues, 1), "plait": partial(_own_queues, 2)},
     floor=1.95,
     goal=2.0,
-    batch=2,
+    batch=TRANSFERS,
 )
 
 
-@GROUP.row("put+get in two threads on one shared Queue", "aiologic", "culsans", floor=3, batch=2)
+@GROUP.row("put+get in two threads on one shared Queue", "aiologic", "culsans", floor=3, batch=TRANSFERS)
 def shared_queue(lib: SimpleNamespace) -> Iterator[Run]:
     queue = lib.Queue()
     yield _in_parallel([partial(_put_get, queue), partial(_put_get, queue)])

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 from benchmarks.row import REGIMES, Group, Run
 
 GROUP = Group("Two threads", regimes=REGIMES)
+# A sample has at least so many operations, so that the start of its second thread is lost in them.
+TRANSFERS, HAND_OVERS = 1000, 100
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def _beside(partner: Callable[[int], object], n: int) -> Iterator[None]:
     thread.join()
 
 
-@GROUP.row("Queue(100) transfer", "aiologic", "culsans", floor=3.5, goal=12)
+@GROUP.row("Queue(100) transfer", "aiologic", "culsans", floor=3.5, goal=12, batch=TRANSFERS)
 def queue_transfer(lib: SimpleNamespace) -> Iterator[Run]:
     queue = lib.Queue(100)
     put, get = queue.put, queue.get
@@ -43,7 +45,7 @@ def queue_transfer(lib: SimpleNamespace) -> Iterator[Run]:
     yield run
 
 
-@GROUP.row("Barrier(2) wait", "aiologic", floor=2, goal=40)
+@GROUP.row("Barrier(2) wait", "aiologic", floor=2, goal=40, batch=HAND_OVERS)
 def barrier_pair(lib: SimpleNamespace) -> Iterator[Run]:
     wait = lib.Barrier(2).wait
 
@@ -59,7 +61,7 @@ def barrier_pair(lib: SimpleNamespace) -> Iterator[Run]:
     yield run
 
 
-@GROUP.row("submit().result(), one at a time", floor=1.5, goal=25)
+@GROUP.row("submit().result(), one at a time", floor=1.5, goal=25, batch=HAND_OVERS)
 def submit_result(lib: SimpleNamespace) -> Iterator[Run]:
     with lib.ThreadPoolExecutor(2) as pool:
         submit = pool.submit
@@ -73,7 +75,7 @@ def submit_result(lib: SimpleNamespace) -> Iterator[Run]:
         yield run
 
 
-@GROUP.row("Queue ping-pong", "aiologic", "culsans", floor=1, goal=20)
+@GROUP.row("Queue ping-pong", "aiologic", "culsans", floor=1, goal=20, batch=HAND_OVERS)
 def queue_ping_pong(lib: SimpleNamespace) -> Iterator[Run]:
     there, back = lib.Queue(), lib.Queue()
 
@@ -94,7 +96,7 @@ def queue_ping_pong(lib: SimpleNamespace) -> Iterator[Run]:
     yield run
 
 
-@GROUP.row("Event ping-pong", "aiologic", floor=1, goal=20)
+@GROUP.row("Event ping-pong", "aiologic", floor=1, goal=20, batch=HAND_OVERS)
 def event_ping_pong(lib: SimpleNamespace) -> Iterator[Run]:
     there, back = lib.Event(), lib.Event()
 
@@ -115,7 +117,7 @@ def event_ping_pong(lib: SimpleNamespace) -> Iterator[Run]:
     yield run
 
 
-@GROUP.row("Condition ping-pong", "aiologic", floor=1, goal=20)
+@GROUP.row("Condition ping-pong", "aiologic", floor=1, goal=20, batch=HAND_OVERS)
 def condition_ping_pong(lib: SimpleNamespace) -> Iterator[Run]:
     condition = lib.Condition()
     turn = 0
