@@ -4,9 +4,29 @@ Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event and Barrier are nativ
 other names are the standard library's own objects.
 """
 
+import sys
 import threading as _threading
 from collections.abc import Callable, Iterable, Mapping
-from threading import *
+from threading import (
+    TIMEOUT_MAX,
+    BrokenBarrierError,
+    ExceptHookArgs,
+    Thread,
+    ThreadError,
+    active_count,
+    current_thread,
+    enumerate,
+    excepthook,
+    get_ident,
+    get_native_id,
+    getprofile,
+    gettrace,
+    local,
+    main_thread,
+    setprofile,
+    settrace,
+    stack_size,
+)
 from typing import Any
 
 from plait._engine import (
@@ -20,7 +40,39 @@ from plait._engine import (
 )
 from plait._join import _join
 
-__all__ = [*_threading.__all__]
+__all__ = [
+    "TIMEOUT_MAX",
+    "Barrier",
+    "BoundedSemaphore",
+    "BrokenBarrierError",
+    "Condition",
+    "Event",
+    "ExceptHookArgs",
+    "Lock",
+    "RLock",
+    "Semaphore",
+    "Thread",
+    "ThreadError",
+    "Timer",
+    "active_count",
+    "current_thread",
+    "enumerate",
+    "excepthook",
+    "get_ident",
+    "get_native_id",
+    "getprofile",
+    "gettrace",
+    "local",
+    "main_thread",
+    "setprofile",
+    "settrace",
+    "stack_size",
+]
+
+if sys.version_info >= (3, 12):
+    from threading import setprofile_all_threads, settrace_all_threads
+
+    __all__ += ["setprofile_all_threads", "settrace_all_threads"]
 
 
 class Timer(_threading.Timer):
@@ -37,7 +89,7 @@ class Timer(_threading.Timer):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(interval, function, args, kwargs)
-        self.finished = Event()
+        self.finished = Event()  # type: ignore[assignment]  # plait's Event has what typeshed's has
 
 
 def __getattr__(name: str) -> Any:

@@ -246,6 +246,11 @@ impl Lock {
         self.word.owner() != 0
     }
 
+    /// An obsolete name of `locked()`.
+    fn locked_lock(&self) -> bool {
+        self.locked()
+    }
+
     /// Takes the lock in a task: `await lock.acquire_async()` is True. Ends with whatever cancels the task.
     fn acquire_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
         // SAFETY: `slf` is a Lock.
@@ -394,7 +399,7 @@ impl RLock {
     /// Arguments are for subclasses; from 3.13 on RLock itself warns of them, as `threading.RLock` does.
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*args, **kwargs))]
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(*args, **kwargs)")]
     fn new(
         class: &Bound<'_, PyType>,
         args: &Bound<'_, PyTuple>,
@@ -468,6 +473,8 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
         vec![
             hot::fast(c"acquire", c"acquire($self, /, blocking=True, timeout=-1)\n--\n\nTakes the lock, as threading.Lock.acquire; timeout in seconds, -1 for ever. True if taken.", lock_acquire),
             hot::no_args(c"release", c"release($self, /)\n--\n\nFrees the lock; RuntimeError if it is free.", lock_release),
+            hot::fast(c"acquire_lock", c"acquire_lock($self, /, blocking=True, timeout=-1)\n--\n\nAn obsolete name of acquire().", lock_acquire),
+            hot::no_args(c"release_lock", c"release_lock($self, /)\n--\n\nAn obsolete name of release().", lock_release),
             hot::no_args(c"__enter__", c"__enter__($self, /)\n--\n\nTakes the lock.", lock_enter),
             hot::fast(c"__exit__", c"__exit__($self, /, *exc_info)\n--\n\nFrees the lock.", lock_exit),
             hot::no_args(c"__aenter__", c"__aenter__($self, /)\n--\n\nTakes the lock in a task.", lock_aenter),
