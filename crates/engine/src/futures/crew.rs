@@ -56,6 +56,8 @@ struct Inside {
 pub struct Crew {
     pub id: u32,
     most: usize,
+    /// Whether the interpreter's exit closes it (and waits for its threads, which are no daemons then).
+    leaves: bool,
     /// How many jobs are queued: exact under the latch, a hint without it.
     queued: AtomicUsize,
     inside: Latch<Inside>,
@@ -118,21 +120,22 @@ pub fn all_workers(id: u32) -> Vec<usize> {
     })
 }
 
-/// Has all crews leave when their queues are empty, and refuse everything: for the interpreter's exit.
+/// Has the crews that leave at exit do so when their queues are empty, and refuse everything: for the interpreter's exit.
 pub fn exit_all() {
     EXITING.store(true, Ordering::Release);
     let crews: Vec<_> = CREWS.lock().iter().filter_map(Weak::upgrade).collect();
-    for crew in crews {
+    for crew in crews.iter().filter(|crew| crew.leaves) {
         crew.close(Gate::Exit).notify();
     }
 }
 
 impl Crew {
     /// A crew of `most` workers, none of which has been started.
-    pub fn new(most: usize) -> Arc<Self> {
+    pub fn new(most: usize, leaves: bool) -> Arc<Self> {
         let crew = Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             most,
+            leaves,
             queued: AtomicUsize::new(0),
             inside: Latch::new(Inside {
                 jobs: VecDeque::new(),
@@ -150,7 +153,7 @@ impl Crew {
         crews.retain(|crew| crew.strong_count() > 0);
         crews.push(Arc::downgrade(&crew));
         drop(crews);
-        if EXITING.load(Ordering::Acquire) {
+        if leaves && EXITING.load(Ordering::Acquire) {
             crew.close(Gate::Exit).notify();
         }
         crew
@@ -199,6 +202,15 @@ impl Crew {
         let next = inside.parked.pop(1);
         inside.waking = !next.is_empty();
         next
+    }
+
+    /// The number of a worker that is to be started ahead of any job, if there may be one more.
+    pub fn reserve(&self) -> Option<usize> {
+        let mut inside = self.inside.lock();
+        (inside.workers < self.most).then(|| {
+            inside.workers += 1;
+            inside.workers - 1
+        })
     }
 
     /// A worker could not be started. True if there is none at all.

@@ -155,12 +155,18 @@ impl PoolCore {
     }
 
     /// Begins, with `most` workers at most.
-    fn _open(slf: &Bound<'_, Self>, most: usize) -> PyResult<Worker> {
+    #[pyo3(signature = (most, leaves_at_exit=true))]
+    fn _open(slf: &Bound<'_, Self>, most: usize, leaves_at_exit: bool) -> PyResult<Worker> {
         hot::defer_refcount(slf.as_ptr());
-        let crew = slf.get().crew.get_or_init(|| Crew::new(most));
+        let crew = slf.get().crew.get_or_init(|| Crew::new(most, leaves_at_exit));
         Ok(Worker {
             crew: Arc::clone(crew),
         })
+    }
+
+    /// The number of a worker to be started ahead of any call, or None if all are there.
+    fn _reserve(&self) -> PyResult<Option<usize>> {
+        Ok(self.crew()?.reserve())
     }
 
     /// Takes no more calls. With `cancel`, those in the queue are cancelled.

@@ -19,9 +19,9 @@ from concurrent.futures import (
     CancelledError,
     Executor,
     InvalidStateError,
-    TimeoutError,  # noqa: A004  # one of the names
+    TimeoutError,
+    _base,
 )
-from concurrent.futures import _base
 from concurrent.futures._base import DoneAndNotDoneFutures
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from plait._engine import Collector as _Collector
 from plait._engine import FutureCore as _FutureCore
 from plait._engine import _done_of, _use_face
-from plait.threading import Condition as _Condition
+from plait.threading import Condition as _Condition  # noqa: F401  # the engine makes one for `_condition`
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable
     from concurrent.futures import ProcessPoolExecutor as ProcessPoolExecutor
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "ALL_COMPLETED",
     "FIRST_COMPLETED",
     "FIRST_EXCEPTION",
@@ -90,10 +90,10 @@ else:
         __slots__ = ()
         _standard = _StdlibFuture
 
-        def __init__(self):
+        def __init__(self) -> None:
             """Make a pending future. Executors do that; others only in tests."""
 
-        def __await__(self):
+        def __await__(self) -> Generator[Any, None, Any]:
             from asyncio import get_running_loop, wrap_future
 
             return wrap_future(self, loop=get_running_loop()).__await__()
@@ -164,7 +164,8 @@ def wait(
 ) -> DoneAndNotDoneFutures[_T]:
     """Wait until all of the futures are done, or what `return_when` says; as `concurrent.futures.wait`.
 
-    fs: futures, of any executors, plait's and the standard library's. timeout: in seconds; None waits as long as it takes.
+    fs: futures, of any executors, plait's and the standard library's. timeout: in seconds; None waits as long as it
+    takes.
     return_when: ALL_COMPLETED, FIRST_COMPLETED, or FIRST_EXCEPTION (the first that raises; all, if none does).
     Returns two sets, `done` and `not_done`.
     """
@@ -203,7 +204,7 @@ def as_completed(
         collector.close()
 
 
-from plait.concurrent.futures._pool import BrokenThreadPool, ThreadPoolExecutor  # noqa: E402
+from plait.concurrent.futures._pool import ThreadPoolExecutor  # noqa: E402
 
 _use_face(_sys.modules[__name__], Future)
 

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import deque
 from concurrent.futures import _base
-from concurrent.futures.thread import BrokenThreadPool
+from concurrent.futures.thread import BrokenThreadPool as BrokenThreadPool
 from concurrent.futures.thread import ThreadPoolExecutor as _StdlibExecutor
 from itertools import count, islice
 from math import ceil
@@ -54,7 +54,7 @@ if hasattr(os, "register_at_fork"):
 def _work(
     worker: Worker,
     executor: weakref.ref[ThreadPoolExecutor],
-    initializer: Callable[..., object] | None,
+    initializer: Callable[..., Any] | None,
     initargs: tuple[Any, ...],
 ) -> None:
     """The life of a worker thread."""
@@ -88,10 +88,10 @@ class _Backlog:
 class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
     """Has calls made by a pool of threads; as `concurrent.futures.ThreadPoolExecutor`.
 
-    max_workers: how many threads there may be; they are started when a call finds none idle. By default as many as the
-    running version of Python has: the CPUs and 4 more, at most 32.
-    thread_name_prefix: what the threads' names begin with. initializer, initargs: called first in each thread; if it raises,
-    the pool is broken: what is queued, and every later submit(), gets BrokenThreadPool.
+    max_workers: how many threads there may be; they are started when a call finds none idle. By default as many as
+    the CPUs and 4 more, at most 32.
+    thread_name_prefix: what the threads' names begin with. initializer, initargs: called first in each thread; if it
+    raises, the pool is broken: what is queued, and every later submit(), gets BrokenThreadPool.
     Raises ValueError for max_workers below 1, TypeError for an initializer that cannot be called.
     """
 
@@ -103,7 +103,7 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
         self,
         max_workers: int | None = None,
         thread_name_prefix: str = "",
-        initializer: Callable[..., object] | None = None,
+        initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
         if max_workers is None:
@@ -120,14 +120,16 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
         self._worker = self._open(ceil(max_workers))
 
     def _add_worker(self, number: int) -> None:
-        thread = threading.Thread(
-            name=f"{self._thread_name_prefix or self}_{number}",
-            target=_work,
-            args=(self._worker, weakref.ref(self), self._initializer, self._initargs),
-        )
+        """Start a thread: called by submit() when a call finds none idle."""
+        # The thread does not keep the executor alive.
+        self._threads.add(self._start(f"{self._thread_name_prefix or self}_{number}", weakref.ref(self)))
+
+    def _start(self, name: str, executor: weakref.ref[ThreadPoolExecutor]) -> threading.Thread:
+        args = (self._worker, executor, self._initializer, self._initargs)
+        thread = threading.Thread(name=name, target=_work, args=args)
         thread.start()
-        self._threads.add(thread)
         _workers.add(thread)
+        return thread
 
     def _forget_workers(self) -> None:
         """In a forked child: the threads are the parent's."""
@@ -149,9 +151,10 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
         """Call `fn` with the items of `iterables`, as `map` does, in the pool's threads; the results come in order.
 
         timeout: in seconds from now, for all results together; then the iterator raises TimeoutError.
-        chunksize: has no effect. buffersize: at most so many calls are ahead of the results that were taken, and the iterables
-        are read no faster (as in 3.14); None reads them to the end at once.
-        progress: True shows a progress bar where tqdm is installed; a dict gives its arguments, as for `plait.progress`.
+        chunksize: has no effect. buffersize: at most so many calls are ahead of the results that were taken, and the
+        iterables are read no faster (as in 3.14); None reads them to the end at once.
+        progress: True shows a progress bar where tqdm is installed; a dict gives its arguments, as for
+        `plait.progress`.
         What `fn` raises is raised by the iterator, in its place; the calls that have not begun are cancelled then.
         """
         if buffersize is not None and not isinstance(buffersize, int):
@@ -187,15 +190,15 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
                 thread.join()
 
     @property
-    def _shutdown(self) -> bool:
+    def _shutdown(self) -> bool:  # type: ignore[override]
         return self._gate() in ("shutdown", "exit")
 
     @property
-    def _broken(self) -> str | bool:
+    def _broken(self) -> str | bool:  # type: ignore[override]
         return _BROKEN if self._gate() == "broken" else False
 
     @property
-    def _work_queue(self) -> _Backlog:
+    def _work_queue(self) -> _Backlog:  # type: ignore[override]
         return _Backlog(self)
 
 
@@ -213,7 +216,7 @@ def _lazily(
     timeout: float | None,
     buffersize: int | None,
 ) -> Iterator[_T]:
-    """The results of a map that reads its iterables as its results are taken, or of one whose submit() was overridden."""
+    """The results of a map that reads its iterables lazily, or of an executor whose submit() was overridden."""
     end = None if timeout is None else timeout + monotonic()
     calls = zip(*iterables, strict=False)
     futures = deque(executor.submit(fn, *args) for args in islice(calls, buffersize))
