@@ -1,0 +1,188 @@
+"""The benchmark runner: every row does the same work for every contender; figures become the right verdicts.
+
+No test here asserts a speed: that is what `python -m benchmarks --check` is for, on a quiet machine.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import footprint, machine, plot, sampling, table, verdict  # noqa: E402
+from benchmarks.contenders import BASELINE, CANDIDATE, RIVALS, LeftOut  # noqa: E402
+from benchmarks.row import HOGS, ONE_CORE, QUIET, Row  # noqa: E402
+from benchmarks.rows import ROWS  # noqa: E402
+from benchmarks.run import QUICK, plan, run  # noqa: E402
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:aiologic")
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_every_contender_does_the_work_of_the_row(row: Row) -> None:
+    reasons = []
+    with ExitStack() as stack:
+        runs = {}
+        for name, setup in row.setups.items():
+            try:
+                runs[name] = stack.enter_context(setup())
+            except LeftOut as reason:
+                reasons.append(str(reason))
+        if row.baseline in runs and CANDIDATE in runs:
+            assert sampling.check_same_work(row, runs) is not None
+    # Left out only for what a reader of the report can check: a package, or a class of its own, is not there.
+    assert all(re.search(r"is not installed|^plait\.\S+ is ", reason) for reason in reasons)
+
+
+@pytest.mark.parametrize("what", ["queue", "event", "pool"])
+def test_idle_rows_wait_and_end(what: str) -> None:
+    order = {"kind": "idle", "contender": CANDIDATE, "what": what, "seconds": 0.05}
+    value = footprint.measure(order)["value"]
+    assert isinstance(value, float)
+    assert 0 <= value < 1000
+
+
+@pytest.mark.parametrize("type_name", ["Queue", "Semaphore", "Event", "Future", "Lock"])
+def test_memory_rows_count_objects(type_name: str) -> None:
+    order = {"kind": "memory", "contender": CANDIDATE, "type": type_name, "count": 2000}
+    assert isinstance(footprint.measure(order)["value"], float)
+
+
+def test_import_row_imports_both() -> None:
+    for contender in (BASELINE, CANDIDATE):
+        value = footprint.measure({"kind": "import", "contender": contender})["value"]
+        assert isinstance(value, float)
+        assert value > 0
+
+
+def test_work_that_differs_is_refused() -> None:
+    row = next(iter(ROWS.values()))
+    with pytest.raises(AssertionError, match="returns 3, but"):
+        sampling.check_same_work(row, {row.baseline: lambda n: n, CANDIDATE: lambda n: n + 1})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "floor", "goal", "expected"),
+    [
+        ([(10, 1), (12, 1), (8, 1)], 10, 15, verdict.FLOOR),
+        ([(16, 1), (15, 1), (8, 1)], 10, 15, verdict.GOAL),
+        ([(9.9, 1), (12, 1), (8, 1)], 10, 15, verdict.MISSED),
+        ([(0.99, 1), (1.02, 1), (0.9, 1)], 1, None, verdict.FLOOR),  # a tie within the spread
+        ([(0.97, 1), (0.98, 1), (0.9, 1)], 1, None, verdict.MISSED),
+        ([(0.97, 1), (0.98, 1), (0.9, 1)], None, None, verdict.LOSES),
+        ([(2, 1), (2, 2), (3, 1)], None, None, verdict.WINS),
+    ],
+)
+def test_verdict_is_on_the_ratio_of_each_pair(
+    pairs: list[tuple[float, float]], floor: float | None, goal: float | None, expected: str
+) -> None:
+    about = {"baseline": BASELINE, "floor": floor, "goal": goal}
+    samples = {BASELINE: [before for before, _ in pairs], CANDIDATE: [after for _, after in pairs]}
+    assert verdict.result(about, samples)["verdict"] == expected
+
+
+def test_a_row_can_keep_its_floor_and_still_lose() -> None:
+    about = {"baseline": BASELINE, "floor": 0.8, "goal": None}
+    kept = verdict.result(about, {BASELINE: [0.9, 0.95], CANDIDATE: [1, 1]})
+    assert kept["verdict"] == verdict.FLOOR
+    assert verdict.loses(kept)
+    tie = verdict.result(about, {BASELINE: [0.99, 1.02, 0.97], CANDIDATE: [1, 1, 1]})
+    assert tie["ratios"][CANDIDATE] == {"q1": 0.98, "median": 0.99, "q3": 1.005}
+    assert not verdict.loses(tie)
+
+
+def test_quartiles_lie_between_neighbours() -> None:
+    assert sampling.quartiles([4, 1, 3, 2]) == (1.75, 2.5, 3.25)
+    assert sampling.quartiles([7]) == (7, 7, 7)
+
+
+def test_calibration_takes_whole_batches_and_aims_at_the_time_of_a_sample() -> None:
+    done: list[int] = []
+
+    def run(n: int) -> None:
+        done.append(n)
+        sum(range(100 * n))
+
+    n = sampling.calibrate(run, 7, 0.005)
+    assert n % 7 == 0
+    assert all(each % 7 == 0 for each in done)
+    assert n > 7
+
+
+def test_plan_chooses_by_name_and_regime() -> None:
+    assert [(regime, row.name) for regime, row in plan("barrier-pair", (QUIET, HOGS))] == [
+        (QUIET, "barrier-pair"),
+        (HOGS, "barrier-pair"),
+    ]
+    assert {regime for regime, _ in plan("", (ONE_CORE,))} == {ONE_CORE}
+
+
+@pytest.fixture(scope="module")
+def results() -> list[Mapping[str, Any]]:
+    """A quick run of one row, in fresh processes: what the report is made of."""
+    return list(run(plan("queue-transfer", (QUIET, ONE_CORE)), QUICK))
+
+
+def test_a_run_in_fresh_processes(results: list[Mapping[str, Any]]) -> None:
+    assert [result["regime"] for result in results] == [QUIET, ONE_CORE]
+    for result in results:
+        assert "why" not in result
+        assert result["ratios"][CANDIDATE]["median"] > 0
+        assert {len(figures["samples"]) for figures in result["figures"].values()} == {QUICK.rounds}
+
+
+def test_page_and_plot_show_every_row(results: list[Mapping[str, Any]]) -> None:
+    facts = {**machine.facts(), "minutes": 0.1}
+    page = table.page([{"machine": facts, "results": results}])
+    picture = ElementTree.fromstring(plot.svg(facts, results))
+    texts = {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert plot.file_name(facts) in page
+    for result in results:
+        assert f"| {result['title']} | {result['regime']} |" in page
+        assert {result["title"], result["regime"]} <= texts
+
+
+def test_a_row_that_fails_is_reported_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.run._ask", _fail)
+    (result,) = run(plan("task-lock", (QUIET,)), QUICK)
+    assert result["verdict"] == verdict.ERROR
+    assert "AttributeError: gone" in table.line(result)
+
+
+def _fail(order: Mapping[str, Any]) -> None:
+    from benchmarks.run import ChildFailed
+
+    raise ChildFailed("AttributeError: gone")
+
+
+def test_kept_facts_name_no_host_and_no_path() -> None:
+    import platform
+
+    kept = json.dumps(machine.facts())
+    assert platform.node() not in kept
+    assert str(Path.home()) not in kept
+    assert str(ROOT) not in kept
+
+
+def test_wrong_arguments_are_one_line_and_exit_2() -> None:
+    for arguments, words in (
+        (["--regimes", "windy"], "unknown regime 'windy'"),
+        (["--rows", "zebra"], "'zebra'"),
+    ):
+        command = [sys.executable, "-m", "benchmarks", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_rivals_are_never_a_baseline() -> None:
+    assert not {row.baseline for row in ROWS.values()} & {*RIVALS, CANDIDATE}
