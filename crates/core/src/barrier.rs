@@ -5,11 +5,12 @@
 //! next arrival starts another round. While the action of a full round runs (in Python, without the latch)
 //! those who arrive wait for the round to end, and arrive again.
 
+use crate::batch::Batch;
 use crate::latch::Latch;
 use crate::site::Site;
 use crate::spin::Spin;
 use crate::sync::{AtomicU32, Ordering};
-use crate::waiter::{Batch, WaitList, Waiter};
+use crate::waiter::{WaitList, Waiter};
 use std::sync::Arc;
 
 /// How a round ended.

@@ -9,7 +9,8 @@
 //! | --- | --- |
 //! | [`futex`] | the only place that sleeps: `futex(2)`, interruptible, with an absolute deadline |
 //! | [`latch`] | the internal lock of a waiter list; survives `fork()` |
-//! | [`waiter`] | the node of a waiting thread or task, the list, the batch to be woken |
+//! | [`waiter`] | the node of a waiting thread or task, and the list |
+//! | [`batch`] | those that were popped, to be notified |
 //! | `chain` | many threads are woken one after the other |
 //! | [`spin`] | whether it pays to spin before parking, learnt for each object |
 //! | [`site`] | what the wait door asks of a primitive |
@@ -22,6 +23,7 @@
 #![warn(missing_docs)]
 
 pub mod barrier;
+pub mod batch;
 pub mod cell;
 #[cfg(not(loom))]
 pub mod chain;
@@ -43,6 +45,7 @@ pub mod waiter;
 mod loom_tests;
 
 pub use barrier::BarrierState;
+pub use batch::{Batch, Unpark};
 pub use cell::Cell;
 pub use event::EventWord;
 pub use latch::Latch;
@@ -51,4 +54,4 @@ pub use notifier::Notifier;
 pub use semaphore::SemaphoreWord;
 pub use site::Site;
 pub use spin::Spin;
-pub use waiter::{Batch, Unpark, WaitList, Waiter};
+pub use waiter::{WaitList, Waiter};

@@ -9,11 +9,12 @@
 //! and set only on an owned word: a release of such a word cannot take the fast path, so it takes the latch
 //! and finds the waiter.
 
+use crate::batch::Batch;
 use crate::latch::Latch;
 use crate::site::Site;
 use crate::spin::Spin;
 use crate::sync::{AtomicUsize, Ordering};
-use crate::waiter::{Batch, WaitList, Waiter};
+use crate::waiter::{WaitList, Waiter};
 
 const WAITERS: usize = 1;
 

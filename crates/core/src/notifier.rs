@@ -4,11 +4,12 @@
 //! What is waited for is guarded by a lock of the user's, who enqueues before releasing it and notifies
 //! while holding it; so the count, read without the latch, is right for whoever holds that lock.
 
+use crate::batch::Batch;
 use crate::latch::Latch;
 use crate::site::Site;
 use crate::spin::Spin;
 use crate::sync::{AtomicUsize, Ordering};
-use crate::waiter::{Batch, WaitList, Waiter};
+use crate::waiter::{WaitList, Waiter};
 
 /// Waiters in order, and how many there are.
 #[derive(Debug)]

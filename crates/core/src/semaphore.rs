@@ -5,11 +5,12 @@
 //! and wakes as many as it added. A waiter looks at the value under the latch, after which a release
 //! either is seen by it, or sees the bit. Permits go to whoever takes them first, as in CPython.
 
+use crate::batch::Batch;
 use crate::latch::Latch;
 use crate::site::Site;
 use crate::spin::Spin;
 use crate::sync::{AtomicU64, Ordering};
-use crate::waiter::{Batch, WaitList, Waiter};
+use crate::waiter::{WaitList, Waiter};
 
 const WAITERS: u64 = 1;
 const ONE: u64 = 2;

@@ -22,6 +22,7 @@
 //! [chain](crate::chain) takes itself out.
 //! A task's node is owned by the engine; being in a list counts as one reference, which the hook takes over.
 
+use crate::batch::Batch;
 use crate::clock::Nanos;
 use crate::fork;
 use crate::futex::{Futex, Woken};
@@ -30,9 +31,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32 as PlainAtomicU32;
 
 const WAITING: u32 = 0;
-const PARKED: u32 = 1;
+pub(crate) const PARKED: u32 = 1;
 /// The low bits; above them stand the low bits of [`detaches`] at the time of the notification.
-const NOTIFIED: u32 = 2;
+pub(crate) const NOTIFIED: u32 = 2;
 
 /// How often a thread has detached from the interpreter in the engine. A thread that was notified by an
 /// attached thread goes on spinning until this has moved, so as not to run into a held GIL.
@@ -56,8 +57,8 @@ pub fn detaches() -> u32 {
 pub type Hook = unsafe fn(NonNull<Waiter>);
 
 #[derive(Debug, Default)]
-struct Links {
-    next: Option<NonNull<Waiter>>,
+pub(crate) struct Links {
+    pub(crate) next: Option<NonNull<Waiter>>,
     prev: Option<NonNull<Waiter>>,
 }
 
@@ -65,8 +66,8 @@ struct Links {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Waiter {
-    state: Futex,
-    hook: Option<Hook>,
+    pub(crate) state: Futex,
+    pub(crate) hook: Option<Hook>,
     /// The generation of the list that it stands in; 0 when in none.
     listed: AtomicU32,
     links: Slot<Links>,
@@ -161,7 +162,7 @@ impl Waiter {
             .store(NOTIFIED | (detaches() << 2), Ordering::Release);
     }
 
-    fn links<R>(&self, f: impl FnOnce(&mut Links) -> R) -> R {
+    pub(crate) fn links<R>(&self, f: impl FnOnce(&mut Links) -> R) -> R {
         // SAFETY: the caller holds the latch of the list, or has popped the node.
         self.links.with_mut(|links| f(unsafe { &mut *links }))
     }
@@ -320,98 +321,5 @@ impl WaitList {
             }
         }
         batch
-    }
-}
-
-/// Waiters that were popped and have yet to be notified.
-#[derive(Debug)]
-#[must_use = "popped waiters sleep for ever unless they are notified"]
-pub struct Batch {
-    head: Option<NonNull<Waiter>>,
-    count: usize,
-}
-
-/// A thread that sleeps in its futex and has been notified, but not woken.
-#[derive(Debug, Clone, Copy)]
-#[must_use = "the thread sleeps until it is woken"]
-pub struct Unpark(*const Futex);
-
-// SAFETY: only the address is used.
-unsafe impl Send for Unpark {}
-
-impl Unpark {
-    /// Wakes it.
-    pub fn now(self) {
-        Futex::wake(self.0);
-    }
-}
-
-impl Batch {
-    /// Nobody.
-    pub const EMPTY: Self = Self { head: None, count: 0 };
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.head.is_none()
-    }
-
-    /// Notifies all, in order: threads first, then tasks (whose hooks run Python). No latch may be held.
-    #[inline]
-    pub fn notify(self) {
-        if self.head.is_some() {
-            self.notify_with(Unpark::now);
-        }
-    }
-
-    /// As [`notify`](Batch::notify), but hands the threads that have to be woken from their futex to `unpark`.
-    pub fn notify_with(self, mut unpark: impl FnMut(Unpark)) {
-        let state = NOTIFIED | (detaches() << 2);
-        let mut tasks: Option<NonNull<Waiter>> = None;
-        let mut last_task: Option<NonNull<Waiter>> = None;
-        let mut at = self.head;
-        #[cfg(not(loom))]
-        let mut threads = 0;
-        while let Some(node) = at {
-            // SAFETY: a popped node is alive and ours until it is notified.
-            let waiter = unsafe { node.as_ref() };
-            at = waiter.links(|links| links.next.take());
-            if waiter.hook.is_some() {
-                match last_task {
-                    // SAFETY: as above: a task's node has not been notified yet.
-                    Some(last) => unsafe { last.as_ref() }.links(|links| links.next = Some(node)),
-                    None => tasks = Some(node),
-                }
-                last_task = Some(node);
-                continue;
-            }
-            #[cfg(not(loom))]
-            {
-                threads += 1;
-                if threads > crate::chain::WIDTH && crate::chain::is_enabled() {
-                    crate::chain::append(node);
-                    continue;
-                }
-            }
-            let futex = &raw const waiter.state;
-            if waiter.state.word.swap(state, Ordering::Release) == PARKED {
-                unpark(Unpark(futex));
-            }
-        }
-        while let Some(node) = tasks {
-            // SAFETY: as above; the hook takes over the list's reference.
-            unsafe {
-                tasks = node.as_ref().links(|links| links.next.take());
-                if let Some(hook) = node.as_ref().hook {
-                    hook(node);
-                }
-            }
-        }
     }
 }

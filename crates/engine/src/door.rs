@@ -103,7 +103,12 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
                 .min(patience.unwrap_or(Nanos::MAX));
             // No wait_for_detach here: waking took longer than it, and on the notifier's own core it keeps the notifier
             // from detaching (Event ping-pong beside other work: 65 µs a round trip with it, 1 to 25 without).
-            waiter.park((until != Nanos::MAX).then_some(until))
+            let woken = waiter.park((until != Nanos::MAX).then_some(until));
+            if woken == Woken::TimedOut && patience == Some(until) && !watch.glance() {
+                patience = Some(Nanos::MAX);
+                return waiter.park((deadline != Nanos::MAX).then_some(deadline));
+            }
+            woken
         });
         match woken {
             Woken::Changed => {

@@ -34,7 +34,8 @@ mod engine {
         barrier::Barrier,
         condition::Condition,
         event::Event,
-        lock::{Lock, RLock},
+        lock::Lock,
+        rlock::RLock,
         semaphore::{BoundedSemaphore, Semaphore},
     };
 

@@ -163,6 +163,15 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Enters the wait, if it has not been, and tells whether a look could find anything. Needs no interpreter: thousands
+    /// of threads that wait for one event would otherwise queue up for the GIL only to find that somebody still runs.
+    pub fn glance(&mut self) -> bool {
+        self.enter();
+        !self.reason.resolvers().resolvers.is_empty()
+            || door::is_main_thread()
+            || registry::len() >= threads_of_process()
+    }
+
     /// Enters the wait, if it has not been, and looks for a deadlock. When to look again, if at all.
     ///
     /// # Errors
@@ -255,6 +264,15 @@ impl Drop for Watch<'_> {
             registry::leave(key, self.around);
         }
     }
+}
+
+/// How many threads this process has, whoever started them.
+fn threads_of_process() -> usize {
+    use std::os::unix::fs::MetadataExt;
+    // The links of the folder: itself, its parent, and one for each thread.
+    std::fs::metadata("/proc/self/task").map_or(0, |folder| {
+        usize::try_from(folder.nlink()).unwrap_or(0).saturating_sub(2)
+    })
 }
 
 /// Looks at one thread's wait.

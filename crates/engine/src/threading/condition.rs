@@ -4,12 +4,14 @@
 //! notifies owns the lock too, so a notification finds every waiter that began before it. Afterwards the
 //! lock is taken again, whatever happened: a signal handler's exception is kept until it is ours.
 
-use crate::deadlock::{self, Anyone};
+use crate::deadlock::Anyone;
 use crate::door;
-use crate::held::{Held, HeldSlot};
+use crate::held::HeldSlot;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
-use crate::threading::lock::{Lock, RLock};
+use crate::threading::guard::{Guard, Saved};
+use crate::threading::lock::Lock;
+use crate::threading::rlock::RLock;
 use plait_core::{Notifier, Waiter};
 use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::ffi::PyObject;
@@ -37,20 +39,6 @@ pub struct Condition {
     kind: AtomicU8,
     /// Those that wait.
     pub bell: Notifier,
-}
-
-/// The lock, for as long as one call lasts.
-enum Guard<'a, 'py> {
-    Lock(&'a Lock, *mut PyObject),
-    RLock(&'a RLock, *mut PyObject),
-    Foreign(Borrowed<'a, 'py, PyAny>),
-}
-
-/// What has to be restored when the lock is taken again.
-enum Saved {
-    Lock,
-    RLock(usize),
-    Foreign(Option<Held>),
 }
 
 impl Condition {
@@ -124,79 +112,6 @@ impl Condition {
     }
 }
 
-impl Guard<'_, '_> {
-    #[inline]
-    fn is_owned(&self) -> PyResult<bool> {
-        match self {
-            Self::RLock(lock, _) => Ok(lock.is_mine()),
-            Self::Lock(lock, _) => Ok(lock.word.owner() != 0),
-            Self::Foreign(lock) => {
-                if let Some(is_owned) = lock.getattr_opt(intern!(lock.py(), "_is_owned"))? {
-                    return is_owned.call0()?.is_truthy();
-                }
-                if lock
-                    .call_method1(intern!(lock.py(), "acquire"), (false,))?
-                    .is_truthy()?
-                {
-                    lock.call_method0(intern!(lock.py(), "release"))?;
-                    return Ok(false);
-                }
-                Ok(true)
-            }
-        }
-    }
-
-    fn release_save(&self) -> PyResult<Saved> {
-        match self {
-            Self::RLock(lock, _) => lock
-                .release_all(door::ident())
-                .map(Saved::RLock)
-                .ok_or_else(|| PyRuntimeError::new_err("cannot release un-acquired lock")),
-            Self::Lock(lock, _) if lock.word.release() => Ok(Saved::Lock),
-            Self::Lock(..) => Err(PyRuntimeError::new_err("release unlocked lock")),
-            Self::Foreign(lock) => {
-                let py = lock.py();
-                if let Some(save) = lock.getattr_opt(intern!(py, "_release_save"))? {
-                    return Ok(Saved::Foreign(Some(save.call0()?.into())));
-                }
-                lock.call_method0(intern!(py, "release"))?;
-                Ok(Saved::Foreign(None))
-            }
-        }
-    }
-
-    fn acquire_restore(&self, saved: Saved) -> PyResult<()> {
-        // SAFETY: a guard is only used attached.
-        let py = unsafe { Python::assume_attached() };
-        match (self, saved) {
-            (Self::RLock(lock, object), Saved::RLock(count)) => {
-                insist(py, || lock.acquire(py, *object, Limit::Never))?;
-                lock.count.store(count, Ordering::Relaxed);
-                Ok(())
-            }
-            (Self::Foreign(lock), Saved::Foreign(Some(state))) => lock
-                .call_method1(intern!(py, "_acquire_restore"), (state.into_bound(py),))
-                .map(drop),
-            (Self::Lock(lock, object), _) => insist(py, || lock.acquire(py, *object, Limit::Never)),
-            (Self::Foreign(lock), _) => lock.call_method0(intern!(py, "acquire")).map(drop),
-            (Self::RLock(lock, object), _) => insist(py, || lock.acquire(py, *object, Limit::Never)),
-        }
-    }
-}
-
-/// Takes a lock in spite of signals; what a handler raised is raised when the lock is ours.
-/// A deadlock ends it: then the lock will never be ours.
-fn insist(py: Python<'_>, mut acquire: impl FnMut() -> PyResult<bool>) -> PyResult<()> {
-    let mut kept: PyResult<()> = Ok(());
-    loop {
-        match acquire() {
-            Ok(_) => return kept,
-            Err(error) if deadlock::is_error(py, &error) => return Err(error),
-            Err(error) => kept = Err(error),
-        }
-    }
-}
-
 unsafe extern "C" fn enter(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter on a Condition, attached.
     unsafe {
@@ -240,18 +155,6 @@ unsafe extern "C" fn exit(
                 Ok(hot::none())
             }
         })
-    }
-}
-
-impl Guard<'_, '_> {
-    fn release_once(&self) -> PyResult<()> {
-        match self {
-            Self::RLock(lock, _) if lock.release(door::ident()) => Ok(()),
-            Self::RLock(..) => Err(PyRuntimeError::new_err("cannot release un-acquired lock")),
-            Self::Lock(lock, _) if lock.word.release() => Ok(()),
-            Self::Lock(..) => Err(PyRuntimeError::new_err("release unlocked lock")),
-            Self::Foreign(lock) => lock.call_method0(intern!(lock.py(), "release")).map(drop),
-        }
     }
 }
 

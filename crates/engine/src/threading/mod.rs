@@ -3,7 +3,9 @@
 pub mod barrier;
 pub mod condition;
 pub mod event;
+pub mod guard;
 pub mod lock;
+pub mod rlock;
 pub mod semaphore;
 
 use pyo3::prelude::*;
@@ -29,6 +31,7 @@ fn repr(slf: &Bound<'_, PyAny>, state: &str) -> PyResult<String> {
 /// As [`crate::hot::install`].
 pub fn init(py: Python<'_>) -> PyResult<()> {
     lock::init(py)?;
+    rlock::init(py)?;
     semaphore::init(py)?;
     event::init(py)?;
     condition::init(py)
