@@ -28,11 +28,12 @@
 //! hands its crowd over and from then on refuses every transition with `Manual`. Whoever took it over keeps
 //! the rules of the standard library's future with a lock of its own, and stores the state here.
 
+use crate::batch::Batch;
 use crate::latch::Latch;
 use crate::site::Site;
 use crate::spin::Spin;
 use crate::sync::{AtomicU32, Ordering, Slot, pause};
-use crate::waiter::{Batch, WaitList, Waiter};
+use crate::waiter::{WaitList, Waiter};
 
 #[cfg(all(test, loom))]
 mod loom_tests;
