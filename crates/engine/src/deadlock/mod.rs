@@ -58,6 +58,12 @@ pub trait Reason {
     fn link(&self) -> Link {
         Link::Held
     }
+
+    /// Whether the thread that waits looks for deadlocks, and so may have to report one. If not, it only counts as
+    /// one that waits: an idle worker, in which no code of the program's could be told.
+    fn looks(&self) -> bool {
+        true
+    }
 }
 
 /// What an object that is waited for is to the threads that could end the wait.
@@ -222,6 +228,9 @@ impl<'a> Watch<'a> {
             return Ok(None);
         };
         let me = self.enter();
+        if !self.reason.looks() {
+            return Ok(None);
+        }
         let Some(found) = suspect(&python, me)? else {
             self.suspicion = None;
             return Ok(self.later());

@@ -8,7 +8,7 @@ use super::crew;
 use super::face;
 use super::observer::{self, Ear};
 use super::private::Private;
-use crate::deadlock::Reason;
+use crate::deadlock::{Link, Reason};
 use crate::door;
 use crate::held::Held;
 use crate::hot;
@@ -63,6 +63,13 @@ impl Reason for Awaited<'_> {
 
     fn resolvers(&self) -> Wait {
         self.future.resolvers()
+    }
+
+    fn link(&self) -> Link {
+        match self.future.cell.state() {
+            State::Running => Link::Run,
+            _ => Link::Queued,
+        }
     }
 }
 

@@ -57,6 +57,10 @@ impl Reason for Idle {
             only_these: false,
         }
     }
+
+    fn looks(&self) -> bool {
+        false
+    }
 }
 
 struct Slice {
@@ -102,8 +106,7 @@ impl Worker {
                     slice.tick(py);
                 }
                 Take::Empty => {
-                    // A far deadline instead of none: an idle worker is no news to the wait graph.
-                    door::wait(py, crew, Limit::At(Nanos::MAX), &Idle(slf.as_ptr()))?;
+                    door::wait(py, crew, Limit::Never, &Idle(slf.as_ptr()))?;
                     idle = true;
                     slice = Slice::new();
                 }
