@@ -5,13 +5,12 @@ import pty
 import py_compile
 import signal
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from side_by_side import PLAIT, PYTHON, SECONDS, same, start, under_plait
+from side_by_side import PLAIT, PYTHON, SECONDS, same, under_plait
 
 LOOK = """\
 import sys
@@ -360,42 +359,3 @@ class TestWhatCannotRun:
         write(folder / "pack" / "__init__.py", "1 / 0")
         write(folder / "pack" / "module.py", "")
         assert same("-m", "pack.module", cwd=folder).status == 1
-
-
-class TestWrongArguments:
-    @pytest.mark.parametrize(
-        ("arguments", "says"),
-        [
-            (["run", "-m"], "plait run: -m needs the name of a module"),
-            (["run", "-c"], "plait run: -c needs a piece of code"),
-            (["run", "-x", "a.py"], "plait run: no option '-x'"),
-            (["run", "--rounds=3", "a.py"], "plait run: no option '--rounds=3'"),
-            (["run", "-X", "dev", "a.py"], "plait run: -X is the interpreter's: python -X -m plait run ..."),
-            (["rnu"], "plait: no command 'rnu'"),
-            (["--verbose"], "plait: no option '--verbose'"),
-        ],
-    )
-    def test_one_line_and_status_2(self, arguments: list[str], says: str) -> None:
-        ended = start([sys.executable, "-m", "plait", *arguments])
-        assert (ended.status, ended.stdout) == (2, "")
-        assert ended.stderr.startswith(says)
-        assert ended.stderr.count("\n") == 1
-
-    @pytest.mark.parametrize(
-        "arguments", [[], ["--help"], ["-h"], ["help"], ["run", "--help"], ["run", "-h"]]
-    )
-    def test_help(self, arguments: list[str]) -> None:
-        ended = start([sys.executable, "-m", "plait", *arguments])
-        assert (ended.status, ended.stderr) == (0, "")
-        assert "plait run [-m MODULE | SCRIPT | -c CODE | -] [ARGS...]" in ended.stdout
-
-    def test_version(self) -> None:
-        from plait import __version__
-
-        for flag in "--version", "-V":
-            assert start([sys.executable, "-m", "plait", flag]).stdout == f"plait {__version__}\n"
-
-    def test_the_ways_to_call_it_are_the_same(self) -> None:
-        command = [str(Path(sys.executable).with_name("plait"))]
-        for way in command, [sys.executable, "-m", "plait"], [sys.executable, "-m", "plait.cli"]:
-            assert start([*way, "run", "-c", ON_PLAIT]) == under_plait("-c", ON_PLAIT)

@@ -25,7 +25,12 @@ TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from typing import Any
 
+    from plait.concurrent.futures import Future, ThreadPoolExecutor
+    from plait.queue import LifoQueue, PriorityQueue, Queue
+    from plait.threading import Timer
+
 _FACES = {
+    "plait.threading": ("Timer",),
     "plait.queue": ("LifoQueue", "PriorityQueue", "Queue"),
     "plait.concurrent.futures": ("Future", "ThreadPoolExecutor"),
 }
@@ -38,15 +43,20 @@ __all__ = [
     "DeadlockError",
     "DeadlockWarning",
     "Event",
+    "Future",
+    "LifoQueue",
     "Lock",
+    "PriorityQueue",
+    "Queue",
     "RLock",
     "Semaphore",
+    "ThreadPoolExecutor",
+    "Timer",
     "__version__",
     "install",
     "installed",
     "progress",
     "uninstall",
-    *_FROM,
 ]
 
 

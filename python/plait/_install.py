@@ -194,10 +194,7 @@ def _apply(row: Face, anew: bool = False) -> None:
             import_module("concurrent.futures.interpreter")
         except ImportError:
             pass
-    try:
-        face = import_module(row.face)
-    except ModuleNotFoundError:
-        return  # XXX development only
+    face = import_module(row.face)
     if not _on_import.is_complete(row.face):
         return  # it is importing this very module: _loaded will be told of it too
     module = sys.modules[row.module]
@@ -209,8 +206,7 @@ def _apply(row: Face, anew: bool = False) -> None:
             *outer, attribute = path.split(".")
             for part in outer:
                 owner = getattr(owner, part)
-            if hasattr(face, name):  # XXX development only
-                _put(owner, attribute, getattr(face, name), anew)
+            _put(owner, attribute, getattr(face, name), anew)
 
 
 def _put(owner: Any, name: str, after: Any, anew: bool) -> None:

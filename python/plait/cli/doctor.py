@@ -77,17 +77,16 @@ def _interpreter() -> dict[str, Any]:
         "executable": sys.executable,
         "free_threaded_build": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
         "gil_enabled": is_gil_enabled(),
-        "optimised_build": _is_optimised(),
+        "pgo_named": _names_pgo(),
         "debug_build": hasattr(sys, "gettotalrefcount"),
     }
 
 
-def _is_optimised() -> bool:
-    """Whether the build used profile-guided optimisation, as `--enable-optimizations` does."""
+def _names_pgo() -> bool:
+    """Whether the build says that it used profile-guided optimisation, as `--enable-optimizations` does."""
     options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
     flags = str(sysconfig.get_config_var("PGO_PROF_USE_FLAG") or "")
-    used = str(sysconfig.get_config_var("PY_CORE_CFLAGS") or "")
-    return "--enable-optimizations" in options or bool(flags and flags.split()[0] in used)
+    return "--enable-optimizations" in options or "profile-use" in flags
 
 
 def _machine() -> dict[str, Any]:
@@ -111,20 +110,26 @@ def _cpu_limit() -> float | None:
 
 
 def _replaced() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Each name of the table, with what stands there while plait is installed; and those that plait lacks."""
+    """Each name of the table that is replaced while plait is installed; and those that should be and are not.
+
+    A name for which plait has the standard library's own object is in neither.
+    """
     replaced, missing = [], []
     with plait.installed():
+        for module in {row.module: None for row in _install.FACES}:
+            importlib.import_module(module)
+        patched = {(id(patch.owner), patch.name) for patch in _install.patches()}
         for row in _install.FACES:
-            module = importlib.import_module(row.module)
             for path, name in row.names.items():
-                found: Any = module
-                for part in path.split("."):
-                    found = getattr(found, part, None)
-                expected = getattr(importlib.import_module(row.face), name, None)
                 entry = {"name": f"{row.module}.{path}", "by": f"{row.face}.{name}"}
-                if expected is None or found is not expected:
+                owner: Any = sys.modules[row.module]
+                *outer, attribute = path.split(".")
+                for part in outer:
+                    owner = getattr(owner, part)
+                expected = getattr(importlib.import_module(row.face), name, None)
+                if expected is None or getattr(owner, attribute, None) is not expected:
                     missing.append(entry)
-                else:
+                elif (id(owner), attribute) in patched:
                     replaced.append(entry)
     return replaced, missing
 
@@ -139,8 +144,11 @@ def _notes() -> list[str]:
         )
     if interpreter["debug_build"]:
         notes.append("a debug build of the interpreter: times mean little")
-    elif not interpreter["optimised_build"]:
-        notes.append("this interpreter was built without --enable-optimizations: all Python code is slower")
+    elif not interpreter["pgo_named"]:
+        notes.append(
+            "this interpreter does not say that it was built with --enable-optimizations:"
+            " without, all Python code is slower"
+        )
     usable = min(machine["cores_usable"], machine["cpu_limit"] or machine["cores_usable"])
     if usable < 2:
         notes.append("less than two cores: plait's waits park at once instead of spinning first")
@@ -155,16 +163,14 @@ def _text(report: dict[str, Any]) -> str:
     interpreter, machine = report["interpreter"], report["machine"]
     gil = "with the GIL" if interpreter["gil_enabled"] else "without the GIL"
     build = "free-threaded build" if interpreter["free_threaded_build"] else "GIL build"
-    quality = (
-        "debug" if interpreter["debug_build"] else "optimised" if interpreter["optimised_build"] else "plain"
-    )
+    quality = ", debug" if interpreter["debug_build"] else ", PGO" if interpreter["pgo_named"] else ""
     cores = f"{machine['cores_usable']} of {machine['cores']} usable"
     if machine["cpu_limit"] is not None:
         cores += f", limited to {machine['cpu_limit']:g} cores' worth of time"
     lines = [
         f"plait {report['plait']}",
         "",
-        f"interpreter  {interpreter['implementation']} {interpreter['version']}, {gil} ({build}, {quality})",
+        f"interpreter  {interpreter['implementation']} {interpreter['version']}, {gil} ({build}{quality})",
         f"             {interpreter['executable']}",
         f"machine      {machine['system']} {machine['release']}, {machine['architecture']}",
         f"cores        {cores}",
