@@ -123,6 +123,18 @@ def test_items_are_freed_with_their_queue() -> None:
     assert gone() is None
 
 
+def exit_status(child: Callable[[], bool]) -> int:
+    """Of a forked child that ends with whether the call returns True; whatever happens in it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(PATIENCE)
+            os._exit(0 if child() else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(pid, 0)[1]
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_a_queue_that_works() -> None:
     queue: plait.queue.Queue[int] = plait.queue.Queue(1)
@@ -133,24 +145,47 @@ def test_a_forked_child_has_a_queue_that_works() -> None:
             queue.put(1)
             queue.get()
 
+    def use_it() -> bool:
+        while not queue.empty():
+            queue.get()
+        queue.put(2)
+        return queue.get(timeout=PATIENCE) == 2
+
     churning = threading.Thread(target=churn)
     blocked = Background(lambda: plait.queue.Queue().get(timeout=0.2))
     churning.start()
     try:
-        for _ in range(5):
-            child = os.fork()
-            if child == 0:
-                # Only this thread is left; whatever the other one was doing.
-                try:
-                    signal.alarm(PATIENCE)
-                    while not queue.empty():
-                        queue.get()
-                    queue.put(2)
-                    os._exit(0 if queue.get(timeout=PATIENCE) == 2 else 1)
-                finally:
-                    os._exit(2)
-            assert os.waitpid(child, 0)[1] == 0
+        assert [exit_status(use_it) for _ in range(5)] == [0] * 5
     finally:
         stop.set()
         churning.join(PATIENCE)
         blocked.result()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_another_thread_is_inside_a_hook_has_a_queue_that_works() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    class Slow(plait.queue.Queue[int]):
+        def _put(self, item: int) -> None:
+            if item == 0:
+                inside.set()
+                assert leave.wait(PATIENCE)
+            super()._put(item)
+
+    queue = Slow()
+
+    def use_it() -> bool:
+        queue.put(1)
+        return queue.get(timeout=PATIENCE) == 1 and not queue.mutex.locked()
+
+    putting = Background(lambda: queue.put(0))
+    assert inside.wait(PATIENCE)
+    try:
+        assert queue.mutex.locked()
+        assert exit_status(use_it) == 0
+        assert queue.mutex.locked()
+    finally:
+        leave.set()
+    assert putting.result() == ("returns", "None")
+    assert queue.get_nowait() == 0

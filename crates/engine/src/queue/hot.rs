@@ -43,9 +43,13 @@ unsafe extern "C" fn put(
         }
         hot::slow(|py| {
             let [item, block, timeout] = args.bind(py, "Queue.put", ["item", "block", "timeout"], 1)?;
-            let when = When::new(argument(py, block).as_ref(), argument(py, timeout).as_ref());
+            let (block, timeout) = (argument(py, block), argument(py, timeout));
+            let (block, timeout) = (block.as_ref(), timeout.as_ref());
+            if When::is_plain(block, timeout) && hot::this::<Queue>(slf).put_at_once(item) {
+                return Ok(hot::none());
+            }
             let item = Bound::from_borrowed_ptr(py, item);
-            Queue::put(&queue(py, slf), &item, when)?;
+            Queue::put(&queue(py, slf), &item, When::new(block, timeout))?;
             Ok(hot::none())
         })
     }
@@ -89,17 +93,21 @@ unsafe extern "C" fn get(
     // SAFETY: called by the interpreter on a Queue, attached.
     unsafe {
         let args = Args::new(args, count, names);
-        let plain = args.none()
-            || args
-                .only()
-                .is_some_and(|block| block == ffi::Py_False() || block == ffi::Py_True());
-        if plain && let Some(item) = hot::this::<Queue>(slf).get_at_once() {
+        if args.none()
+            && let Some(item) = hot::this::<Queue>(slf).get_at_once()
+        {
             return item.into_ptr();
         }
         hot::slow(|py| {
             let [block, timeout] = args.bind(py, "Queue.get", ["block", "timeout"], 0)?;
-            let when = When::new(argument(py, block).as_ref(), argument(py, timeout).as_ref());
-            Ok(Queue::get(&queue(py, slf), when)?.into_ptr())
+            let (block, timeout) = (argument(py, block), argument(py, timeout));
+            let (block, timeout) = (block.as_ref(), timeout.as_ref());
+            if When::is_plain(block, timeout)
+                && let Some(item) = hot::this::<Queue>(slf).get_at_once()
+            {
+                return Ok(item.into_ptr());
+            }
+            Ok(Queue::get(&queue(py, slf), When::new(block, timeout))?.into_ptr())
         })
     }
 }

@@ -4,7 +4,7 @@ use super::Kind;
 use super::capacity::Capacity;
 use super::hooks::Hooks;
 use super::part::Part;
-use super::section::Section;
+use super::section::{Mutex, Section};
 use super::storage::Storage;
 use crate::threading::condition::Condition;
 use crate::threading::lock::Lock;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicUsize, Ordering
 #[pyclass(frozen, subclass, dict, weakref, module = "plait.queue")]
 #[derive(Debug)]
 pub struct Queue {
-    pub(super) mutex: Part<Lock>,
+    pub(super) mutex: Mutex,
     pub(super) not_empty: Part<Condition>,
     pub(super) not_full: Part<Condition>,
     pub(super) all_tasks_done: Part<Condition>,
@@ -42,7 +42,7 @@ impl Queue {
             not_empty: condition()?,
             not_full: condition()?,
             all_tasks_done: condition()?,
-            mutex: Part::new(mutex),
+            mutex: Mutex::new(mutex),
             storage: Storage::new(kind),
             capacity: Capacity::new(0_u8.into_pyobject(py)?.into_any()),
             unfinished: AtomicIsize::new(0),

@@ -6,7 +6,7 @@
 use crate::limit::Limit;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyFloat;
+use pyo3::types::{PyBool, PyFloat, PyInt};
 
 /// How long.
 #[derive(Debug)]
@@ -30,6 +30,19 @@ impl When {
         Self::parse(block, timeout).unwrap_or_else(Self::Invalid)
     }
 
+    /// Whether nothing can be wrong with `block` and `timeout`: then they matter only if it comes to waiting.
+    pub fn is_plain(block: Option<&Bound<'_, PyAny>>, timeout: Option<&Bound<'_, PyAny>>) -> bool {
+        block.is_none_or(|block| block.is_exact_instance_of::<PyBool>())
+            && timeout.is_none_or(|timeout| {
+                timeout.is_none()
+                    || timeout
+                        .cast_exact::<PyFloat>()
+                        .is_ok_and(|seconds| seconds.value() >= 0.0)
+                    || timeout.cast_exact::<PyInt>().is_ok()
+                        && timeout.extract::<i64>().is_ok_and(|seconds| seconds >= 0)
+            })
+    }
+
     fn parse(block: Option<&Bound<'_, PyAny>>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         if let Some(block) = block
             && !block.is_truthy()?
@@ -46,6 +59,11 @@ impl When {
             // An end that never comes: the standard library turns in a loop here, which need not be.
             Ok(float) if float.value().is_nan() => Ok(Limit::Never),
             Ok(_) => Limit::from_timeout(Some(timeout)),
+            Err(_) if timeout.is_exact_instance_of::<PyInt>() => {
+                // Beyond what a float can be it cannot be added to a time.
+                let _seconds: f64 = timeout.extract()?;
+                Limit::from_timeout(Some(timeout))
+            }
             Err(_) => {
                 // Any number will do that can be added to a time.
                 let clock = timeout.py().import("time")?.getattr("monotonic")?;
