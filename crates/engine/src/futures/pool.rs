@@ -157,7 +157,8 @@ impl PoolCore {
     /// Begins, with `most` workers at most.
     #[pyo3(signature = (most, leaves_at_exit=true))]
     fn _open(slf: &Bound<'_, Self>, most: usize, leaves_at_exit: bool) -> PyResult<Worker> {
-        hot::defer_refcount(slf.as_ptr());
+        // Its references are not counted lazily: a pool that is dropped ends its workers then, not at the next
+        // collection.
         let crew = slf.get().crew.get_or_init(|| Crew::new(most, leaves_at_exit));
         Ok(Worker {
             crew: Arc::clone(crew),
