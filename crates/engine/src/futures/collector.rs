@@ -58,6 +58,8 @@ pub struct Collector {
 struct Waiting<'a> {
     collector: &'a Collector,
     object: *mut PyObject,
+    /// What is waited for, as far as it is known to the engine; none for `as_completed`.
+    futures: Vec<&'a FutureCore>,
 }
 
 impl Reason for Waiting<'_> {
@@ -70,8 +72,25 @@ impl Reason for Waiting<'_> {
     }
 
     fn resolvers(&self) -> Wait {
+        let mut each = self
+            .futures
+            .iter()
+            .filter(|future| !future.cell.state().is_done())
+            .map(|future| future.resolvers().resolvers);
+        let resolvers = if self.collector.until == Until::First {
+            // Any of them ends the wait: all have to be stuck.
+            let all: Vec<_> = each.collect();
+            if all.iter().any(Vec::is_empty) {
+                Vec::new()
+            } else {
+                all.concat()
+            }
+        } else {
+            // All of them have to end: one that is stuck is enough.
+            each.find(|resolvers| !resolvers.is_empty()).unwrap_or_default()
+        };
         Wait {
-            resolvers: Vec::new(),
+            resolvers,
             only_these: true,
         }
     }
@@ -191,9 +210,20 @@ impl Collector {
     /// Waits until it is over, or the time is. Then stops watching and returns the list of those that are done.
     fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let (py, this) = (slf.py(), slf.get());
+        // A copy of the set: it holds the futures as long as the wait lasts.
+        let pending: Vec<_> = this.pending.bind(py).cast::<PySet>()?.iter().collect();
+        let known = pending
+            .iter()
+            .map(|future| future.cast::<FutureCore>().map(|future| future.get()));
         let waiting = Waiting {
             collector: this,
             object: slf.as_ptr(),
+            // With one that is not known nothing can be said of the first to end.
+            futures: match known.clone().collect() {
+                Ok(all) => all,
+                Err(_) if this.until == Until::First => Vec::new(),
+                Err(_) => known.flatten().collect(),
+            },
         };
         let waited = door::wait(py, &waiting, this.limit, &waiting);
         Self::leave_all(slf)?;
@@ -234,6 +264,7 @@ impl Collector {
             let waiting = Waiting {
                 collector: this,
                 object: slf.as_ptr(),
+                futures: Vec::new(),
             };
             if !door::wait(py, &waiting, this.limit, &waiting)? {
                 return Err(PyTimeoutError::new_err(format!(
