@@ -60,9 +60,9 @@ impl When {
             Ok(float) if float.value().is_nan() => Ok(Limit::Never),
             Ok(_) => Limit::from_timeout(Some(timeout)),
             Err(_) if timeout.is_exact_instance_of::<PyInt>() => {
-                // Beyond what a float can be it cannot be added to a time.
-                let _seconds: f64 = timeout.extract()?;
-                Limit::from_timeout(Some(timeout))
+                // Added to a time it becomes a float, if it can.
+                let seconds = PyFloat::new(timeout.py(), timeout.extract()?);
+                Limit::from_timeout(Some(seconds.as_any()))
             }
             Err(_) => {
                 // Any number will do that can be added to a time.
