@@ -7,8 +7,9 @@ import threading
 import time
 import weakref
 
-import plait
 import pytest
+
+import plait
 
 
 def test_a_lock_excludes_tasks_and_threads_alike() -> None:

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 import plait
 import plait.threading
-import pytest
 
 
 def held_lock(module: ModuleType) -> Callable[[], object]:
@@ -153,7 +154,7 @@ def test_timeouts_are_the_standard_librarys(timeout: Any) -> None:
 def test_wrong_arguments_raise_what_the_standard_library_raises(name: str) -> None:
     def calls(module: ModuleType) -> list[tuple[str, str]]:
         made = getattr(module, name)
-        outcomes = [outcome(lambda: isinstance(made(*arguments), object)) for arguments in [(-1,), ("x",), (1.5j,)]][
+        outcomes = [outcome(lambda given=arguments: isinstance(made(*given), object)) for arguments in [(-1,), ("x",), (1.5j,)]][
             : 3 if "Semaphore" in name or name == "Barrier" else 0
         ]
         thing = made(2) if name == "Barrier" else made()
