@@ -86,7 +86,7 @@ types: $(ENGINE)  ## mypy --strict, and the stubs against the modules that they 
 	$(call say,mypy)
 	@$(BIN)/mypy
 	$(call say,stubtest)
-	@$(BIN)/stubtest plait --allowlist tests/stubtest-allowlist.txt --ignore-disjoint-bases
+	@$(BIN)/stubtest plait._engine --allowlist tests/stubtest-allowlist.txt --ignore-disjoint-bases
 
 wheel: $(TOOLS)  ## a wheel for this interpreter in dist/
 	$(call say,wheel)
