@@ -95,6 +95,7 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
     Raises ValueError for max_workers below 1, TypeError for an initializer that cannot be called.
     """
 
+    __module__ = "plait.concurrent.futures"
     BROKEN = BrokenThreadPool
     _standard = _StdlibExecutor
     _counter = count().__next__
