@@ -139,7 +139,8 @@ class _Calls:
         try:
             self._executor.submit(self._call, result, place, lock, function, args, kwargs)
         except RuntimeError as error:
-            self._deliver(result, place, lock, False, error)
+            kind, text = self._fate.error or (type(error), str(error))
+            self._deliver(result, place, lock, False, kind(text))
 
     def _call(
         self,
