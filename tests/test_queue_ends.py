@@ -72,16 +72,20 @@ class Loud:
         self.call()
 
 
-def test_a_finalizer_that_the_collector_runs_may_use_the_same_queue() -> None:
-    queue: plait.queue.Queue[Any] = plait.queue.Queue()
+@of_each_kind
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_finalizer_that_the_collector_runs_may_use_the_same_queue(kind: str, shown: bool) -> None:
+    queue = getattr(plait.queue, kind)()
+    if shown:
+        assert len(queue.queue) == 0
     threshold = gc.get_threshold()
     gc.set_threshold(1)
     try:
         for number in range(300):
-            loud = Loud(lambda number=number: queue.put(number))  # type: ignore[misc]
+            loud = Loud(lambda: queue.put((1,)))
             loud.self = loud  # type: ignore[attr-defined]
             del loud
-            queue.put([number])
+            queue.put((0, [number]))
             queue.get()
     finally:
         gc.set_threshold(*threshold)
