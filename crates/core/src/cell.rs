@@ -28,7 +28,6 @@
 //! hands its crowd over and from then on refuses every transition with `Manual`. Whoever took it over keeps
 //! the rules of the standard library's future with a lock of its own, and stores the state here.
 
-use crate::batch::Batch;
 use crate::latch::Latch;
 use crate::site::Site;
 use crate::spin::Spin;
@@ -37,127 +36,19 @@ use crate::waiter::{WaitList, Waiter};
 
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod transition;
+
+pub use transition::{Cancel, Crowd, Few, Finish, Observe, Observer, Start, State};
 
 const STATE: u32 = 7;
 const COMPLETING: u32 = 8;
 const WATCHED: u32 = 16;
 const MANUAL: u32 = 32;
 
-/// Where in its life a cell is. The names are those of `concurrent.futures`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum State {
-    /// Nobody has begun.
-    Pending = 0,
-    /// A worker has begun.
-    Running = 1,
-    /// Cancelled before anybody began.
-    Cancelled = 2,
-    /// Cancelled, and the worker has noticed.
-    Notified = 3,
-    /// There is a result.
-    Finished = 4,
-}
-
-impl State {
-    const fn of(word: u32) -> Self {
-        match word & STATE {
-            // Whoever completes a pending cell has begun.
-            0 if word & COMPLETING != 0 => Self::Running,
-            0 => Self::Pending,
-            1 => Self::Running,
-            2 => Self::Cancelled,
-            3 => Self::Notified,
-            _ => Self::Finished,
-        }
-    }
-
-    /// Whether there is nothing to wait for any more.
-    #[must_use]
-    pub const fn is_done(self) -> bool {
-        matches!(self, Self::Cancelled | Self::Notified | Self::Finished)
-    }
-}
-
-/// What is told when a cell is done.
-pub trait Observer {
-    /// Whether it is told of a cancelling at once, or only when the worker has noticed.
-    fn hears_cancel(&self) -> bool;
-}
-
-/// Those to be told by whoever made the transition: the threads at once, then the observers, in order.
-#[derive(Debug)]
-#[must_use = "waiting threads sleep for ever unless they are notified"]
-pub struct Crowd<O> {
-    /// The threads that wait.
-    pub threads: Batch,
-    /// The observers, in the order in which they came.
-    pub observers: Vec<O>,
-}
-
-impl<O> Crowd<O> {
-    const NOBODY: Self = Self {
-        threads: Batch::EMPTY,
-        observers: Vec::new(),
-    };
-}
-
-/// The end of [`Cell::start`].
-#[derive(Debug)]
-#[must_use]
-pub enum Start<O> {
-    /// The caller is to do the work.
-    Started,
-    /// It was cancelled; these have waited for the worker to notice.
-    Cancelled(Crowd<O>),
-    /// It had been started, or was done.
-    Invalid(State),
-    /// See the module's text.
-    Manual,
-}
-
-/// The end of [`Cell::finish`].
-#[derive(Debug)]
-#[must_use]
-pub enum Finish<T, O> {
-    /// The result stands.
-    Finished(Crowd<O>),
-    /// It was done already; the value comes back.
-    Invalid(T, State),
-    /// See the module's text; the value comes back.
-    Manual(T),
-}
-
-/// The end of [`Cell::cancel`].
-#[derive(Debug)]
-#[must_use]
-pub enum Cancel<O> {
-    /// It is cancelled; these wait to hear it.
-    Cancelled(Crowd<O>),
-    /// It was already.
-    Already,
-    /// It runs or has finished.
-    TooLate,
-    /// See the module's text.
-    Manual,
-}
-
-/// The end of [`Cell::observe`].
-#[derive(Debug)]
-#[must_use]
-pub enum Observe<O> {
-    /// It will be told.
-    Added,
-    /// There is nothing to wait for: the observer comes back.
-    Done(O),
-    /// See the module's text; the observer comes back.
-    Manual(O),
-}
-
 #[derive(Debug)]
 struct Inside<O> {
     threads: WaitList,
-    observers: Vec<O>,
+    observers: Few<O>,
 }
 
 /// One result that will exist.
@@ -186,7 +77,7 @@ impl<T, O: Observer> Cell<T, O> {
             payload: Slot::new(None),
             crowd: Latch::new(Inside {
                 threads: WaitList::new(),
-                observers: Vec::new(),
+                observers: Few::new(),
             }),
         }
     }
@@ -249,7 +140,7 @@ impl<T, O: Observer> Cell<T, O> {
                 .compare_exchange(now, state | crowd, Ordering::AcqRel, Ordering::Relaxed)
             {
                 Ok(_) if state == State::Running as u32 => return Start::Started,
-                Ok(_) => return Start::Cancelled(self.disperse(now, |_| true)),
+                Ok(_) => return Start::Cancelled(self.disperse(now)),
                 Err(changed) => now = changed,
             }
         }
@@ -282,7 +173,7 @@ impl<T, O: Observer> Cell<T, O> {
         // SAFETY: COMPLETING is ours, and nobody reads before FINISHED. (There was nothing: nothing is dropped.)
         self.payload.with_mut(|slot| unsafe { slot.write(Some(value)) });
         let before = self.word.swap(State::Finished as u32, Ordering::AcqRel);
-        Finish::Finished(self.disperse(before, |_| true))
+        Finish::Finished(self.disperse(before))
     }
 
     /// `PENDING → CANCELLED`.
@@ -304,7 +195,7 @@ impl<T, O: Observer> Cell<T, O> {
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Cancel::Cancelled(self.disperse(now, O::hears_cancel)),
+                Ok(_) => return Cancel::Cancelled(self.disperse_those_who_hear(now)),
                 Err(changed) => now = changed,
             }
         }
@@ -384,7 +275,7 @@ impl<T, O: Observer> Cell<T, O> {
     ///
     /// # Safety
     /// No reference that [`value`](Cell::value) gave is alive, and no thread is in another method.
-    pub unsafe fn clear(&self) -> (Option<T>, Vec<O>) {
+    pub unsafe fn clear(&self) -> (Option<T>, Few<O>) {
         let observers = std::mem::take(&mut self.crowd.lock().observers);
         // SAFETY: the caller's promise.
         let value = self.payload.with_mut(|slot| unsafe { (*slot).take() });
@@ -401,24 +292,33 @@ impl<T, O: Observer> Cell<T, O> {
             .map(drop)
     }
 
-    /// Takes the threads and some of the observers out of the crowd, if `before` says that there is one.
+    /// Takes the crowd out, if `before` says that there is one.
     #[inline]
-    fn disperse(&self, before: u32, which: impl FnMut(&O) -> bool) -> Crowd<O> {
+    fn disperse(&self, before: u32) -> Crowd<O> {
         if before & WATCHED == 0 {
-            Crowd::NOBODY
-        } else {
-            self.disperse_slow(which)
+            return Crowd::nobody();
+        }
+        let mut inside = self.crowd.lock();
+        Crowd {
+            threads: inside.threads.pop(usize::MAX),
+            observers: std::mem::take(&mut inside.observers),
         }
     }
 
+    /// Takes the threads out, and the observers that hear of a cancelling.
     #[cold]
-    fn disperse_slow(&self, mut which: impl FnMut(&O) -> bool) -> Crowd<O> {
+    fn disperse_those_who_hear(&self, before: u32) -> Crowd<O> {
+        if before & WATCHED == 0 {
+            return Crowd::nobody();
+        }
         let mut inside = self.crowd.lock();
-        let threads = inside.threads.pop(usize::MAX);
         let all = std::mem::take(&mut inside.observers);
-        let (observers, stay) = all.into_iter().partition(|observer| which(observer));
+        let (observers, stay) = all.into_iter().partition(O::hears_cancel);
         inside.observers = stay;
-        Crowd { threads, observers }
+        Crowd {
+            threads: inside.threads.pop(usize::MAX),
+            observers,
+        }
     }
 }
 

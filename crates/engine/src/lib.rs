@@ -3,6 +3,7 @@
 pub mod deadlock;
 pub mod door;
 pub mod futures;
+pub mod guarded;
 pub mod held;
 pub mod hot;
 pub mod limit;

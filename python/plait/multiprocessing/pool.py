@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from plait._engine import Worker
 
     # What the standard library's methods hand on: number of the result, place in it, function, args, kwargs.
-    Task = tuple[int, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    _Task = tuple[int, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -90,11 +90,11 @@ class _Calls:
         self._executor = executor
         self._cache = cache
         self._fate = fate
-        self._feeds: deque[tuple[Iterable[Task], Callable[[int], object]]] = deque()
+        self._feeds: deque[tuple[Iterable[_Task], Callable[[int], object]]] = deque()
         self._feed_lock = threading.Lock()
         self._feeder: threading.Thread | None = None
 
-    def put(self, item: tuple[Iterable[Task], Callable[[int], object] | None]) -> None:
+    def put(self, item: tuple[Iterable[_Task], Callable[[int], object] | None]) -> None:
         """Take the calls of one result. Those of imap come from the caller's iterator: a thread reads it."""
         tasks, set_length = item
         if set_length is not None:
@@ -130,7 +130,7 @@ class _Calls:
             set_length(length)
             del tasks, set_length
 
-    def _submit(self, task: Task, lock: threading.Lock) -> None:
+    def _submit(self, task: _Task, lock: threading.Lock) -> None:
         job, place, function, args, kwargs = task
         result = self._cache[job]
         if place == 0:

@@ -3,18 +3,19 @@
 //! To a future of plait's it is an observer. To one of the standard library's (or one that was taken over) it is a
 //! member of `_waiters`, and has the three methods that are called on those.
 //!
-//! The latch guards both the list and the waiting thread; who adds takes the latch, so no wake-up can be lost.
+//! One guard is around both the list and the waiting thread, so no wake-up can be lost.
 
 use super::future::{FutureCore, Outcome};
 use super::observer::Ear;
 use super::{crew, face};
 use crate::deadlock::Reason;
 use crate::door;
+use crate::guarded::Guarded;
 use crate::held::Held;
 use crate::limit::Limit;
 use plait_core::cell::{Observe, State};
 use plait_core::graph::Wait;
-use plait_core::{Batch, Latch, Site, Spin, WaitList, Waiter};
+use plait_core::{Batch, Site, Spin, WaitList, Waiter};
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
@@ -48,7 +49,7 @@ struct Inside {
 #[derive(Debug)]
 pub struct Collector {
     until: Until,
-    inside: Latch<Inside>,
+    inside: Guarded<Inside>,
     /// The futures that have not been handed out: a set of our own.
     pending: Held,
     total: usize,
@@ -115,6 +116,14 @@ impl Collector {
         }
     }
 
+    /// A list of what is pending.
+    fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        // SAFETY: a set is given, and a new list is returned.
+        let list =
+            unsafe { Bound::from_owned_ptr_or_err(py, pyo3::ffi::PySequence_List(self.pending.as_ptr()))? };
+        Ok(list.cast_into()?)
+    }
+
     /// Stops watching what is still pending.
     fn leave_all(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
@@ -174,7 +183,7 @@ impl Collector {
                 "FIRST_EXCEPTION" => Until::Exception,
                 _ => Until::All,
             },
-            inside: Latch::new(Inside {
+            inside: Guarded::new(Inside {
                 finished: VecDeque::new(),
                 missing: total,
                 ready: total == 0,
@@ -190,7 +199,7 @@ impl Collector {
     fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         // A copy: a foreign future's lock runs Python code, in which the set could change.
-        for future in PyList::new(py, this.pending.bind(py).cast::<PySet>()?.iter())? {
+        for future in this.copy(py)? {
             if let Ok(core) = future.cast::<FutureCore>() {
                 match core.get().cell.observe(Ear::Sink(slf.clone().into_any().into())) {
                     Observe::Added => continue,

@@ -1,4 +1,4 @@
-//! A crew: the queue of jobs and the workers that idle, behind one latch.
+//! A crew: the queue of jobs and the workers that idle, behind one guard.
 //!
 //! # Counting
 //! `idle` counts the workers that will look for a job before anything else: those in the list, those notified
@@ -17,6 +17,7 @@
 //! parent's jobs are the parent's, and the child's copies of their futures are cancelled.
 
 use super::job::Job;
+use crate::guarded::Guarded;
 use plait_core::{Batch, Latch, Site, Spin, WaitList, Waiter, fork};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -60,7 +61,7 @@ pub struct Crew {
     leaves: bool,
     /// How many jobs are queued: exact under the latch, a hint without it.
     queued: AtomicUsize,
-    inside: Latch<Inside>,
+    inside: Guarded<Inside>,
     spin: Spin,
 }
 
@@ -137,7 +138,7 @@ impl Crew {
             most,
             leaves,
             queued: AtomicUsize::new(0),
-            inside: Latch::new(Inside {
+            inside: Guarded::new(Inside {
                 jobs: VecDeque::new(),
                 parked: WaitList::new(),
                 idle: 0,

@@ -7,7 +7,7 @@ use super::private::put;
 use crate::held::Held;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
-use plait_core::cell::{Observe, State};
+use plait_core::cell::{Few, Observe, State};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -115,7 +115,7 @@ impl FutureCore {
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>) -> PyResult<()> {
         match slf.get().cell.observe(Ear::Callback(r#fn.into())) {
             Observe::Added => Ok(()),
-            Observe::Done(ear) => observer::call_back(slf.as_any(), vec![ear]),
+            Observe::Done(ear) => observer::call_back(slf.as_any(), Few::from_buf([ear])),
             Observe::Manual(ear) => {
                 let callback = ear.object().bind(slf.py()).to_owned();
                 face::call_stdlib(slf.as_any(), "add_done_callback", Some(&callback)).map(drop)

@@ -6,7 +6,7 @@ use super::collector::Collector;
 use super::face;
 use crate::held::Held;
 use plait_core::Unpark;
-use plait_core::cell::{Crowd, Observer};
+use plait_core::cell::{Crowd, Few, Observer};
 use pyo3::exceptions::PyException;
 use pyo3::{intern, prelude::*};
 
@@ -40,7 +40,7 @@ pub fn announce(
     crowd: Crowd<Ear>,
     failed: bool,
     mut unpark: impl FnMut(Unpark),
-) -> Vec<Ear> {
+) -> Few<Ear> {
     for ear in &crowd.observers {
         if let Ear::Sink(sink) = ear
             && let Ok(sink) = sink.bind(future.py()).cast::<Collector>()
@@ -56,7 +56,7 @@ pub fn announce(
 ///
 /// # Errors
 /// The first `BaseException` that is no `Exception`; the callbacks after it are not called.
-pub fn call_back(future: &Bound<'_, PyAny>, ears: Vec<Ear>) -> PyResult<()> {
+pub fn call_back(future: &Bound<'_, PyAny>, ears: Few<Ear>) -> PyResult<()> {
     for ear in ears {
         if let Ear::Callback(callback) = ear {
             call(future, &callback.into_bound(future.py()))?;

@@ -1,9 +1,9 @@
 //! The results of `map`, in the order of the calls.
 
 use super::future::FutureCore;
+use crate::guarded::Guarded;
 use crate::held::Held;
 use crate::limit::Limit;
-use plait_core::Latch;
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 #[pyclass(frozen, module = "plait._engine")]
 #[derive(Debug)]
 pub struct Results {
-    futures: Latch<VecDeque<Held>>,
+    futures: Guarded<VecDeque<Held>>,
     limit: Limit,
 }
 
@@ -21,7 +21,7 @@ impl Results {
     /// Of `futures`, all within `limit`.
     pub fn new(futures: VecDeque<Held>, limit: Limit) -> Self {
         Self {
-            futures: Latch::new(futures),
+            futures: Guarded::new(futures),
             limit,
         }
     }

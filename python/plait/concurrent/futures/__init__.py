@@ -73,7 +73,7 @@ class _Standing(type):
 
 if TYPE_CHECKING:
 
-    class Future(_base.Future[_T]):
+    class Future(_base.Future[_T], metaclass=_Standing):
         """The result of a call that may not have ended yet."""
 
         def __await__(self) -> Generator[Any, None, _T]: ...

@@ -106,7 +106,13 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
         thread_name_prefix: str = "",
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
+        **ctxkwargs: Any,
     ) -> None:
+        if ctxkwargs:
+            # From 3.14 on there is such a parameter, for the pool of interpreters.
+            where = "prepare_context" if hasattr(_StdlibExecutor, "prepare_context") else "__init__"
+            name = next(iter(ctxkwargs))
+            raise TypeError(f"ThreadPoolExecutor.{where}() got an unexpected keyword argument {name!r}")
         if max_workers is None:
             max_workers = min(32, (_cpu_count() or 1) + 4)
         if max_workers <= 0:
