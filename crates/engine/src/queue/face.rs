@@ -243,6 +243,9 @@ impl Queue {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.built {
+            return Ok(());
+        }
         for part in [
             self.mutex.held(),
             self.not_empty.held(),

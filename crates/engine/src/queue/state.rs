@@ -32,6 +32,9 @@ pub struct Queue {
     /// capacity and `shut`, and is worked out again (under `refreshing`) whenever one of them has changed.
     room: AtomicUsize,
     refreshing: Latch<()>,
+    /// True. On 3.11 and 3.12 an instance dict is made, and the collector may run, when the object is known to the
+    /// collector and still all zeros: then it is false, and nothing else here may be looked at.
+    pub(super) built: bool,
 }
 
 impl Queue {
@@ -50,6 +53,7 @@ impl Queue {
             overridden: AtomicU8::new(0),
             room: AtomicUsize::new(if kind == Kind::Priority { 0 } else { usize::MAX }),
             refreshing: Latch::new(()),
+            built: true,
         })
     }
 
