@@ -79,11 +79,18 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
     loop {
         let woken = detached(py, || {
             if std::mem::take(&mut spinning) {
-                if spin_until_notified(waiter) {
-                    spin.met();
-                    return Woken::Changed;
+                match spin_until_notified(waiter) {
+                    Some(Spun::Met) => {
+                        spin.met();
+                        wait_for_detach(waiter);
+                        return Woken::Changed;
+                    }
+                    Some(Spun::Preempted) => {
+                        spin.missed();
+                        return Woken::Changed;
+                    }
+                    None => spin.missed(),
                 }
-                spin.missed();
             }
             if listen.is_none() {
                 let start = clock::now();
@@ -153,19 +160,33 @@ pub fn detached<R>(_py: Python<'_>, f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Spins for the budget. True if notified, and the notifier has had its moment to detach.
-fn spin_until_notified(waiter: &Waiter) -> bool {
-    let end = clock::now() + BUDGET;
+/// How a spin ended that did not end in vain.
+enum Spun {
+    /// Notified while it was running.
+    Met,
+    /// Notified while the scheduler had taken this thread off its core, perhaps to run the notifier there: a sleep would
+    /// have done as well.
+    Preempted,
+}
+
+/// A gap of this length in a spin means that the thread was off its core.
+const GAP: Nanos = 5_000;
+
+/// Spins for the budget, until notified.
+fn spin_until_notified(waiter: &Waiter) -> Option<Spun> {
+    let mut last = clock::now();
+    let end = last + BUDGET;
     loop {
         for _ in 0..32 {
             if waiter.notified().is_some() {
-                wait_for_detach(waiter);
-                return true;
+                let gap = clock::now() - last;
+                return Some(if gap < GAP { Spun::Met } else { Spun::Preempted });
             }
             std::hint::spin_loop();
         }
-        if clock::now() >= end {
-            return false;
+        last = clock::now();
+        if last >= end {
+            return None;
         }
     }
 }
