@@ -5,7 +5,7 @@ import importlib
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -147,10 +147,9 @@ for _way, _setup in _WAYS.items():
 def _in_a_task(
     make: Callable[[], Any], use: Callable[[Any, int], Coroutine[Any, Any, object]]
 ) -> Iterator[Run]:
-    loop = asyncio.new_event_loop()
     shared = make()
-    yield lambda n: loop.run_until_complete(use(shared, n))
-    loop.close()
+    with closing(asyncio.new_event_loop()) as loop:
+        yield lambda n: loop.run_until_complete(use(shared, n))
 
 
 async def _async_with(lock: Any, n: int) -> object:
