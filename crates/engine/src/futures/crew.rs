@@ -48,6 +48,8 @@ struct Inside {
     gate: Gate,
     /// Workers that have been started, or are about to be.
     workers: usize,
+    /// Of these, the ones whose threads are being started just now.
+    starting: usize,
     idents: Vec<usize>,
     generation: u32,
 }
@@ -145,6 +147,7 @@ impl Crew {
                 waking: false,
                 gate: Gate::Open,
                 workers: 0,
+                starting: 0,
                 idents: Vec::new(),
                 generation: fork::generation(),
             }),
@@ -174,6 +177,7 @@ impl Crew {
                 waking: false,
                 gate,
                 workers: 0,
+                starting: 0,
                 idents: Vec::new(),
                 generation: fork::generation(),
             };
@@ -191,6 +195,7 @@ impl Crew {
     fn place(&self, inside: &mut Inside) -> Submit {
         if inside.jobs.len() > inside.idle && inside.workers < self.most {
             inside.workers += 1;
+            inside.starting += 1;
             return Submit::Grow(inside.workers - 1);
         }
         Submit::Queued(Self::wake(inside))
@@ -214,11 +219,19 @@ impl Crew {
         })
     }
 
-    /// A worker could not be started. True if there is none at all.
-    pub fn shrink(&self) -> bool {
+    /// The thread that [`Submit::Grow`] asked for has been started, or could not be.
+    pub fn grown(&self, started: bool) {
         let mut inside = self.inside.lock();
-        inside.workers = inside.workers.saturating_sub(1);
-        inside.workers == 0
+        inside.starting = inside.starting.saturating_sub(1);
+        if !started {
+            inside.workers = inside.workers.saturating_sub(1);
+        }
+    }
+
+    /// Whether a thread is being started just now: one that nobody can join yet.
+    pub fn is_growing(&self) -> bool {
+        let inside = self.inside.lock();
+        inside.starting > 0 && inside.generation == fork::generation()
     }
 
     /// The next job. `was_idle`: whether the caller counts as idle; it does not any more.

@@ -52,12 +52,9 @@ fn settle(py: Python<'_>, slf: &Bound<'_, PyAny>, crew: &Crew, mut end: Submit) 
                 return Ok(());
             }
             Submit::Grow(number) => {
-                return slf
-                    .call_method1(intern!(py, "_add_worker"), (number,))
-                    .map(drop)
-                    .inspect_err(|_| {
-                        crew.shrink();
-                    });
+                let started = slf.call_method1(intern!(py, "_add_worker"), (number,));
+                crew.grown(started.is_ok());
+                return started.map(drop);
             }
             Submit::Refused(_, gate) => {
                 let why = match gate {
@@ -157,6 +154,11 @@ impl PoolCore {
     /// Begins, with `most` workers at most.
     #[pyo3(signature = (most, leaves_at_exit=true))]
     fn _open(slf: &Bound<'_, Self>, most: usize, leaves_at_exit: bool) -> PyResult<Worker> {
+        if face::future_class().is_null() {
+            return Err(PyRuntimeError::new_err(
+                "plait.concurrent.futures has not been imported",
+            ));
+        }
         // Its references are not counted lazily: a pool that is dropped ends its workers then, not at the next
         // collection.
         let crew = slf.get().crew.get_or_init(|| Crew::new(most, leaves_at_exit));
@@ -168,6 +170,11 @@ impl PoolCore {
     /// The number of a worker to be started ahead of any call, or None if all are there.
     fn _reserve(&self) -> PyResult<Option<usize>> {
         Ok(self.crew()?.reserve())
+    }
+
+    /// Whether a thread is being started just now.
+    fn _is_growing(&self) -> PyResult<bool> {
+        Ok(self.crew()?.is_growing())
     }
 
     /// Takes no more calls. With `cancel`, those in the queue are cancelled.

@@ -231,9 +231,7 @@ fn place(py: Python<'_>, crew: &Crew, found: Submit, executor: &Bound<'_, PyAny>
                 executor.call_method1(intern!(py, "_add_worker"), (number,))?;
                 Ok(true)
             });
-            if !matches!(started, Ok(true)) {
-                crew.shrink();
-            }
+            crew.grown(matches!(started, Ok(true)));
         }
         Submit::Refused(..) | Submit::Forked(..) => {}
     }

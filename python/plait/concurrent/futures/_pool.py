@@ -15,7 +15,7 @@ from concurrent.futures.thread import BrokenThreadPool as BrokenThreadPool
 from concurrent.futures.thread import ThreadPoolExecutor as _StdlibExecutor
 from itertools import count, islice
 from math import ceil
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plait._engine import PoolCore, _close_all_pools
@@ -193,6 +193,8 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
         """
         self._close(cancel_futures)
         if wait:
+            while self._is_growing():
+                sleep(0.001)  # a submit() in another thread was accepted, and has not added its thread yet
             for thread in tuple(self._threads):
                 thread.join()
 
