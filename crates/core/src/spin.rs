@@ -1,4 +1,4 @@
-//! Whether it pays to spin before parking, learnt for each object.
+//! Whether it pays to spin before parking, and to yield after it, learnt for each object.
 //!
 //! Waking an idle core of a virtual machine costs 40–100 µs, so a hand-over that is met while spinning
 //! is up to 40 times faster; on a busy machine a blind spin loses four fifths. So each object keeps a
@@ -25,27 +25,16 @@ const WAITS: u32 = 12;
 
 /// The score of one object: the low byte; above it, for when that is 0, what stands at [`VAIN`] and [`WAITS`].
 #[derive(Debug)]
-pub struct Spin(AtomicU32);
+struct Score(AtomicU32);
 
-impl Default for Spin {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Spin {
+impl Score {
     /// A new object is tried a few times.
-    #[must_use]
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Self(AtomicU32::new(GAIN))
     }
 
-    /// Whether this wait should spin. Racing updates may lose one: the score is advice.
-    #[must_use]
-    pub fn pays(&self) -> bool {
-        if one_core() {
-            return false;
-        }
+    /// Whether to try. Racing updates may lose one: the score is advice.
+    fn pays(&self) -> bool {
         let now = self.0.load(Ordering::Relaxed);
         if now & SCORE > 0 {
             return true;
@@ -63,18 +52,59 @@ impl Spin {
         probe
     }
 
-    /// The spin was met.
-    pub fn met(&self) {
-        let score = self.0.load(Ordering::Relaxed) & SCORE;
-        self.0.store((score + GAIN).min(MOST), Ordering::Relaxed);
-    }
-
-    /// The spin was in vain.
-    pub fn missed(&self) {
+    fn note(&self, met: bool) {
         let now = self.0.load(Ordering::Relaxed);
-        if now & SCORE > 0 {
+        if met {
+            self.0.store(((now & SCORE) + GAIN).min(MOST), Ordering::Relaxed);
+        } else if now & SCORE > 0 {
             self.0.store(now - 1, Ordering::Relaxed);
         }
+    }
+}
+
+/// What one object has learnt: whether spinning before the sleep pays, and whether yielding after it does.
+#[derive(Debug)]
+pub struct Spin {
+    before: Score,
+    after: Score,
+}
+
+impl Default for Spin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Spin {
+    /// Nothing has been learnt.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            before: Score::new(),
+            after: Score::new(),
+        }
+    }
+
+    /// Whether this wait should spin before it sleeps.
+    #[must_use]
+    pub fn pays(&self) -> bool {
+        !one_core() && self.before.pays()
+    }
+
+    /// The spin was met, or was in vain.
+    pub fn note(&self, met: bool) {
+        self.before.note(met);
+    }
+
+    /// Whether this wait should yield once after it slept, because its notifier has not detached.
+    #[must_use]
+    pub fn yield_pays(&self) -> bool {
+        self.after.pays()
+    }
+
+    /// The yield let the notifier go on, or it let somebody else.
+    pub fn note_yield(&self, met: bool) {
+        self.after.note(met);
     }
 }
 
@@ -99,15 +129,15 @@ mod tests {
         }
         for _ in 0..GAIN {
             assert!(spin.pays());
-            spin.missed();
+            spin.note(false);
         }
         let mut until_probe = || (1..).find(|_| spin.pays());
         let intervals: Vec<_> = (0..7).filter_map(|_| until_probe()).collect();
         assert_eq!(intervals, [32, 64, 128, 256, 512, 1024, 1024]);
-        spin.met();
+        spin.note(true);
         for _ in 0..GAIN {
             assert!(spin.pays());
-            spin.missed();
+            spin.note(false);
         }
         assert_eq!((1..).find(|_| spin.pays()), Some(PROBE));
     }

@@ -17,8 +17,9 @@ use crate::limit::Limit;
 use plait_core::clock::{self, Nanos};
 use plait_core::futex::Woken;
 use plait_core::spin::{self, BUDGET};
-use plait_core::{Site, Spin, Waiter, chain, waiter};
+use plait_core::{Site, Spin, Waiter, chain, fork, waiter};
 use pyo3::{ffi, prelude::*};
+use std::cell::Cell;
 
 /// How long the main thread sleeps before it looks for signals that came while it was spinning.
 const LISTEN: Nanos = 20_000_000;
@@ -81,15 +82,16 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
             if std::mem::take(&mut spinning) {
                 match spin_until_notified(waiter) {
                     Some(Spun::Met) => {
-                        spin.met();
+                        spin.note(true);
                         wait_for_detach(waiter);
                         return Woken::Changed;
                     }
                     Some(Spun::Preempted) => {
-                        spin.missed();
+                        spin.note(false);
+                        let_notifier_detach(waiter, spin);
                         return Woken::Changed;
                     }
-                    None => spin.missed(),
+                    None => spin.note(false),
                 }
             }
             if listen.is_none() {
@@ -114,6 +116,9 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
             if woken == Woken::TimedOut && patience == Some(until) && !watch.glance() {
                 patience = Some(Nanos::MAX);
                 return waiter.park((deadline != Nanos::MAX).then_some(deadline));
+            }
+            if woken == Woken::Changed {
+                let_notifier_detach(waiter, spin);
             }
             woken
         });
@@ -212,11 +217,35 @@ fn wait_for_detach(waiter: &Waiter) {
     }
 }
 
-/// Whether this is the thread that hears signals.
-#[must_use]
+/// After a sleep, on a build with a GIL: if the notifier has not detached yet, waking us has taken its core from it, GIL in
+/// hand. Then one yield saves two switches, unless somebody else is there to take the core: that is learnt.
+fn let_notifier_detach(waiter: &Waiter, spin: &Spin) {
+    if cfg!(Py_GIL_DISABLED) || waiter.notified() != Some(waiter::detaches()) || !spin.yield_pays() {
+        return;
+    }
+    let start = clock::now();
+    // SAFETY: the call cannot fail.
+    unsafe { libc::sched_yield() };
+    let met = waiter.notified() != Some(waiter::detaches()) && clock::now() < start + 2 * BUDGET;
+    spin.note_yield(met);
+}
+
+/// Whether this is the thread that hears signals. Asked for once by each thread (and again after a fork, in whose child
+/// the forking thread is the main one).
 pub fn is_main_thread() -> bool {
-    // SAFETY: both calls cannot fail.
-    unsafe { libc::gettid() == libc::getpid() }
+    thread_local! {
+        static MAIN: Cell<(u32, bool)> = const { Cell::new((0, false)) };
+    }
+    MAIN.with(|main| {
+        let now = fork::generation();
+        let (asked, mut is_main) = main.get();
+        if asked != now {
+            // SAFETY: both calls cannot fail.
+            is_main = unsafe { libc::gettid() == libc::getpid() };
+            main.set((now, is_main));
+        }
+        is_main
+    })
 }
 
 /// The calling thread's ident, as `threading.get_ident()` has it.
