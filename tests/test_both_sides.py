@@ -199,3 +199,19 @@ def test_release_of_a_free_lock_raises_in_async_with_too() -> None:
                 lock.release()
 
     asyncio.run(main())
+
+
+def test_an_event_that_is_set_is_a_coroutine_that_is_over_at_once() -> None:
+    event = plait.Event()
+    event.set()
+    wait = event.wait_async()
+    assert asyncio.iscoroutine(wait)
+    assert asyncio.run(asyncio.wait_for(wait, 1)) is True
+
+    async def main() -> None:
+        assert await event.wait_async() is True
+        assert await asyncio.create_task(event.wait_async()) is True
+        with pytest.raises(KeyError):
+            event.wait_async().throw(KeyError("x"))
+
+    asyncio.run(main())

@@ -29,7 +29,10 @@ mod engine {
         worker::Worker,
     };
     #[pymodule_export]
-    use super::task::{Ready, TaskWait};
+    use super::task::{
+        TaskWait,
+        ready::{Already, Ready},
+    };
     #[pymodule_export]
     use super::threading::{
         barrier::Barrier,
@@ -50,6 +53,7 @@ mod engine {
         if cfg!(not(Py_GIL_DISABLED)) {
             plait_core::chain::enable();
         }
+        task::init(module.py());
         threading::init(module.py())?;
         futures::init(module.py())?;
         queue::init(module)?;

@@ -2,9 +2,10 @@
 
 use crate::deadlock::Anyone;
 use crate::door;
+use crate::held::Held;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
-use crate::task::{SiteOp, TaskWait};
+use crate::task::{SiteOp, TaskWait, ready};
 use plait_core::EventWord;
 use pyo3::exceptions::PyDeprecationWarning;
 use pyo3::ffi::PyObject;
@@ -76,6 +77,33 @@ unsafe extern "C" fn wait(
     }
 }
 
+fn awaitable(py: Python<'_>, event: Held) -> PyResult<Bound<'_, TaskWait>> {
+    let site = |object| {
+        // SAFETY: `object` is the Event that the awaitable keeps alive.
+        &unsafe { hot::this::<Event>(object) }.word
+    };
+    // SAFETY: as above.
+    let try_now = |object| unsafe { hot::this::<Event>(object) }.word.is_set();
+    TaskWait::create(
+        py,
+        SiteOp {
+            object: event,
+            try_now,
+            site,
+        },
+    )
+}
+
+unsafe extern "C" fn wait_async(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on an Event, attached.
+    unsafe {
+        if hot::this::<Event>(slf).word.is_set() {
+            return ready::already();
+        }
+        hot::slow(|py| Ok(awaitable(py, Held::new(slf))?.into_ptr()))
+    }
+}
+
 #[pymethods]
 impl Event {
     #[new]
@@ -101,27 +129,9 @@ impl Event {
         Ok(slf.get().word.is_set())
     }
 
-    /// Waits for the flag in a task: `await event.wait_async()` is True. Ends with whatever cancels the task.
-    fn wait_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
-        let site = |object| {
-            // SAFETY: `object` is the Event that the awaitable keeps alive.
-            &unsafe { hot::this::<Self>(object) }.word
-        };
-        // SAFETY: as above.
-        let try_now = |object| unsafe { hot::this::<Self>(object) }.word.is_set();
-        TaskWait::create(
-            slf.py(),
-            SiteOp {
-                object: slf.as_any().clone().into(),
-                try_now,
-                site,
-            },
-        )
-    }
-
     /// `await event` is `await event.wait_async()`.
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
-        Self::wait_async(slf)
+        awaitable(slf.py(), slf.as_any().clone().into())
     }
 
     #[getter]
@@ -148,6 +158,11 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
         &py.get_type::<Event>(),
         vec![
             hot::no_args(c"set", c"set($self, /)\n--\n\nRaises the flag and wakes all that wait.", set),
+            hot::no_args(
+                c"wait_async",
+                c"wait_async($self, /)\n--\n\nWaits for the flag in a task: `await event.wait_async()` is True. A flag that is up is seen at the call.",
+                wait_async,
+            ),
             hot::no_args(c"clear", c"clear($self, /)\n--\n\nLowers the flag.", clear),
             hot::no_args(c"is_set", c"is_set($self, /)\n--\n\nWhether the flag is up.", is_set),
             hot::fast(

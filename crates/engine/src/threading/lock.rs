@@ -7,7 +7,7 @@ use crate::door;
 use crate::held::Held;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
-use crate::task::{self, SiteOp, TaskWait};
+use crate::task::{SiteOp, TaskWait, ready};
 use plait_core::LockWord;
 use plait_core::graph::Wait;
 use plait_core::lock::Acquire;
@@ -164,7 +164,7 @@ unsafe extern "C" fn lock_aenter(slf: *mut PyObject, _: *mut PyObject) -> *mut P
     unsafe {
         let lock: &Lock = hot::this(slf);
         if lock.word.try_acquire(door::ident()) {
-            return task::ready();
+            return ready::ready();
         }
         hot::slow(|py| Ok(acquire_async(py, slf)?.into_ptr()))
     }
@@ -180,7 +180,7 @@ unsafe extern "C" fn lock_aexit(
     unsafe {
         let lock: &Lock = hot::this(slf);
         if lock.word.release() {
-            return task::ready();
+            return ready::ready();
         }
         hot::slow(|_| Err(release_unlocked()))
     }

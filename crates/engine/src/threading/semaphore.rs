@@ -5,7 +5,7 @@ use crate::door;
 use crate::held::Held;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
-use crate::task::{self, SiteOp, TaskWait};
+use crate::task::{SiteOp, TaskWait, ready};
 use plait_core::SemaphoreWord;
 use plait_core::semaphore::MOST;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
@@ -176,7 +176,7 @@ unsafe extern "C" fn aenter(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObje
     unsafe {
         let this: &Semaphore = hot::this(slf);
         if this.word.try_acquire() {
-            return task::ready();
+            return ready::ready();
         }
         hot::slow(|py| Ok(acquire_async(py, slf)?.into_ptr()))
     }
@@ -192,7 +192,7 @@ unsafe extern "C" fn aexit(
     unsafe {
         let this: &Semaphore = hot::this(slf);
         if this.word.release(1, this.bound.load(Ordering::Relaxed)) {
-            return task::ready();
+            return ready::ready();
         }
         hot::slow(|_| this.release_n(1).map(|()| hot::none()))
     }
