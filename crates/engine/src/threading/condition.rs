@@ -9,7 +9,7 @@ use crate::door;
 use crate::held::HeldSlot;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
-use crate::threading::guard::{Guard, Saved};
+use crate::threading::guard::{Guard, Kind, Saved};
 use crate::threading::lock::Lock;
 use crate::threading::rlock::RLock;
 use plait_core::{Notifier, Waiter};
@@ -20,15 +20,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
 use pyo3::{intern, types::PyString};
 use std::sync::atomic::{AtomicU8, Ordering};
-
-/// What kind of lock a condition stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    Foreign,
-    Lock,
-    RLock,
-}
 
 /// Waits for a state of things that a lock guards. `Condition(lock=None)` makes an RLock of its own; `wait(timeout=None)`,
 /// `wait_for(predicate, timeout=None)`, `notify(n=1)`, `notify_all()` are called with the lock held.

@@ -12,6 +12,15 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use std::sync::atomic::Ordering;
 
+/// What kind of lock a condition stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Foreign,
+    Lock,
+    RLock,
+}
+
 /// The lock, for as long as one call lasts.
 pub enum Guard<'a, 'py> {
     Lock(&'a Lock, *mut PyObject),
