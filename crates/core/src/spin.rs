@@ -131,7 +131,7 @@ mod tests {
             assert!(spin.pays());
             spin.note(false);
         }
-        let mut until_probe = || (1..).find(|_| spin.pays());
+        let until_probe = || (1..).find(|_| spin.pays());
         let intervals: Vec<_> = (0..7).filter_map(|_| until_probe()).collect();
         assert_eq!(intervals, [32, 64, 128, 256, 512, 1024, 1024]);
         spin.note(true);
