@@ -50,8 +50,16 @@ struct Inside {
     workers: usize,
     /// Of these, the ones whose threads are being started just now.
     starting: usize,
-    idents: Vec<usize>,
     generation: u32,
+}
+
+/// Who works in a crew. It is apart from the crew, and holds nothing of Python's, because the watch over waits asks for it
+/// detached and under its latch.
+#[derive(Debug)]
+struct Roster {
+    crew: u32,
+    most: usize,
+    idents: Latch<Vec<usize>>,
 }
 
 /// The workers of one pool, and what they have to do.
@@ -65,6 +73,7 @@ pub struct Crew {
     queued: AtomicUsize,
     inside: Guarded<Inside>,
     spin: Spin,
+    roster: Arc<Roster>,
 }
 
 /// The end of [`Crew::submit`].
@@ -94,6 +103,7 @@ pub enum Take {
 }
 
 static CREWS: Latch<Vec<Weak<Crew>>> = Latch::new(Vec::new());
+static ROSTERS: Latch<Vec<Weak<Roster>>> = Latch::new(Vec::new());
 static NEXT: AtomicU32 = AtomicU32::new(1);
 static EXITING: AtomicBool = AtomicBool::new(false);
 
@@ -106,17 +116,17 @@ pub fn spin(crew: u32) -> &'static Spin {
     &SPINS[crew as usize % PLACES]
 }
 
-/// All workers of the crew `id`, if it can have no more; else none.
+/// All workers of the crew `id`, if it can have no more; else none. Needs no interpreter.
 pub fn all_workers(id: u32) -> Vec<usize> {
-    let crew = CREWS
-        .lock()
+    let rosters = ROSTERS.lock();
+    let roster = rosters
         .iter()
         .filter_map(Weak::upgrade)
-        .find(|crew| crew.id == id);
-    crew.map_or_else(Vec::new, |crew| {
-        let inside = crew.inside.lock();
-        if inside.idents.len() == crew.most {
-            inside.idents.clone()
+        .find(|roster| roster.crew == id);
+    roster.map_or_else(Vec::new, |roster| {
+        let idents = roster.idents.lock();
+        if idents.len() == roster.most {
+            idents.clone()
         } else {
             Vec::new()
         }
@@ -135,9 +145,20 @@ pub fn exit_all() {
 impl Crew {
     /// A crew of `most` workers, none of which has been started.
     pub fn new(most: usize, leaves: bool) -> Arc<Self> {
-        let crew = Arc::new(Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let roster = Arc::new(Roster {
+            crew: id,
             most,
+            idents: Latch::new(Vec::new()),
+        });
+        let mut rosters = ROSTERS.lock();
+        rosters.retain(|roster| roster.strong_count() > 0);
+        rosters.push(Arc::downgrade(&roster));
+        drop(rosters);
+        let crew = Arc::new(Self {
+            id,
+            most,
+            roster,
             leaves,
             queued: AtomicUsize::new(0),
             inside: Guarded::new(Inside {
@@ -148,7 +169,6 @@ impl Crew {
                 gate: Gate::Open,
                 workers: 0,
                 starting: 0,
-                idents: Vec::new(),
                 generation: fork::generation(),
             }),
             spin: Spin::new(),
@@ -170,6 +190,7 @@ impl Crew {
         if inside.generation != fork::generation() {
             let jobs = std::mem::take(&mut inside.jobs);
             let gate = inside.gate;
+            self.roster.idents.lock().clear();
             *inside = Inside {
                 jobs: VecDeque::new(),
                 parked: WaitList::new(),
@@ -178,7 +199,6 @@ impl Crew {
                 gate,
                 workers: 0,
                 starting: 0,
-                idents: Vec::new(),
                 generation: fork::generation(),
             };
             return Submit::Forked(job, jobs);
@@ -283,12 +303,12 @@ impl Crew {
 
     /// A worker has begun.
     pub fn enter(&self, ident: usize) {
-        self.inside.lock().idents.push(ident);
+        self.roster.idents.lock().push(ident);
     }
 
     /// A worker is about to end.
     pub fn exit(&self, ident: usize) {
-        self.inside.lock().idents.retain(|other| *other != ident);
+        self.roster.idents.lock().retain(|other| *other != ident);
     }
 
     /// Takes no more jobs. The workers are to be notified; they leave when the queue is empty.
