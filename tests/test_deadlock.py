@@ -345,6 +345,29 @@ def test_a_pool_whose_workers_all_wait_for_what_is_queued_in_it(size: int) -> No
     assert out[-1] == "works"
 
 
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "list(as_completed(inner))",
+        "wait(inner)",
+        "wait(inner, return_when=FIRST_COMPLETED)",
+        "list(pool.map(str, range(2)))",
+    ],
+)
+def test_a_pool_whose_worker_waits_for_several_that_are_queued_in_it(wait: str) -> None:
+    out = lines_of(f"""
+    from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
+    pool = ThreadPoolExecutor(1)
+    def outer():
+        inner = [pool.submit(str, number) for number in range(2)]
+        {wait}
+    print(type(pool.submit(outer).exception()).__name__)
+    print(pool.submit(lambda: "works").result())
+    pool.shutdown()
+    """)
+    assert out == ["DeadlockError", "works"]
+
+
 def test_a_pool_that_can_still_grow_or_has_a_worker_at_work_is_left_alone() -> None:
     out = lines_of("""
     from concurrent.futures import ThreadPoolExecutor

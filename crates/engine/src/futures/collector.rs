@@ -34,6 +34,10 @@ enum Until {
     All,
 }
 
+/// `as_completed` names the futures that it waits for to the watch over waits if there are no more of them: it waits
+/// once for each.
+const FEW: usize = 64;
+
 #[derive(Debug)]
 struct Inside {
     finished: VecDeque<Held>,
@@ -59,7 +63,7 @@ pub struct Collector {
 struct Waiting<'a> {
     collector: &'a Collector,
     object: *mut PyObject,
-    /// What is waited for, as far as it is known to the engine; none for `as_completed`.
+    /// What is waited for, as far as it is known to the engine.
     futures: Vec<&'a FutureCore>,
 }
 
@@ -270,10 +274,19 @@ impl Collector {
             if pending.is_empty() {
                 return Ok(None);
             }
+            // A copy: it holds the futures as long as the wait lasts.
+            let few: Vec<_> = if pending.len() <= FEW {
+                pending.iter().collect()
+            } else {
+                Vec::new()
+            };
+            let known = few
+                .iter()
+                .map(|future| future.cast::<FutureCore>().map(|future| future.get()));
             let waiting = Waiting {
                 collector: this,
                 object: slf.as_ptr(),
-                futures: Vec::new(),
+                futures: known.collect::<Result<_, _>>().unwrap_or_default(),
             };
             if !door::wait(py, &waiting, this.limit, &waiting)? {
                 return Err(PyTimeoutError::new_err(format!(
