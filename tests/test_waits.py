@@ -154,8 +154,10 @@ def test_timeouts_are_the_standard_librarys(timeout: Any) -> None:
 def test_wrong_arguments_raise_what_the_standard_library_raises(name: str) -> None:
     def calls(module: ModuleType) -> list[tuple[str, str]]:
         made = getattr(module, name)
-        wrong = [(-1,), ("x",), (1.5j,)][: 3 if "Semaphore" in name or name == "Barrier" else 0]
-        outcomes = [outcome(lambda given=given: isinstance(made(*given), object)) for given in wrong]
+        # Before 3.13 the standard library's Barrier takes anything for a number of parties.
+        judges = "Semaphore" in name or (name == "Barrier" and sys.version_info >= (3, 13))
+        wrong = [-1, "x", 1.5j] if judges else []
+        outcomes = [outcome(lambda given=given: isinstance(made(given), object)) for given in wrong]
         thing = made(2) if name == "Barrier" else made()
         for method in ("release", "notify", "notify_all", "wait"):
             if hasattr(thing, method) and name != "Barrier" and not (name == "Event" and method == "wait"):
