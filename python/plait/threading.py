@@ -4,9 +4,10 @@ Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event and Barrier are nativ
 other names are the standard library's own objects.
 """
 
+from __future__ import annotations
+
 import sys
 import threading as _threading
-from collections.abc import Callable, Iterable, Mapping
 from threading import (
     TIMEOUT_MAX,
     BrokenBarrierError,
@@ -27,7 +28,6 @@ from threading import (
     settrace,
     stack_size,
 )
-from typing import Any
 
 from plait._engine import (
     Barrier,
@@ -39,6 +39,11 @@ from plait._engine import (
     Semaphore,
 )
 from plait._join import _join
+
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 __all__ = [
     "TIMEOUT_MAX",
