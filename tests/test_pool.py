@@ -340,3 +340,22 @@ def test_map_shows_progress(capsys):
     shown = capsys.readouterr().err
     assert "abs" in shown
     assert "2/2" in shown
+
+
+def test_a_pool_that_never_rests_lets_other_threads_run() -> None:
+    """A worker that drains for ever hands the GIL over: it once let go too shortly, and too often, to be asked for it."""
+    ends = False
+    with ThreadPoolExecutor(1) as pool:
+
+        def again() -> None:
+            if not ends:
+                pool.submit(again)
+
+        pool.submit(again)
+        naps = 0
+        begin = time.monotonic()
+        while naps < 50 and time.monotonic() - begin < 20:
+            time.sleep(0.0001)
+            naps += 1
+        ends = True
+    assert naps == 50

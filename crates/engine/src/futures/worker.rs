@@ -1,8 +1,9 @@
 //! The loop of a worker thread: takes jobs, calls them, delivers, and idles at the door.
 //!
-//! The loop is native, so the interpreter's requests to let another thread run are not seen between jobs.
-//! So it looks at the clock every [`TURN`] jobs and detaches once a [`SLICE`]. (A Python function sees them by
-//! itself. On a free-threaded build it detaches every turn, for the collector stops the world.)
+//! The loop is native, so the interpreter's requests (to let another thread have the GIL, to stop for the collector of a
+//! free-threaded build) are not seen between jobs. So every [`TURN`] jobs it calls a Python function that does
+//! nothing but see to them. (Detaching for a moment every 5 ms instead starved a thread that waited for the GIL: each
+//! time it was woken too late, and began to wait its own 5 ms, after which it would have asked, anew.)
 //!
 //! A thread that sleeps for a result is woken just after detaching, before the next job: while it wakes, this one
 //! goes on. One that spins is only notified: the worker goes on with what is queued, and the spinner goes
@@ -19,7 +20,6 @@ use crate::held::Held;
 use crate::hot;
 use crate::limit::Limit;
 use plait_core::cell::{Finish, Start};
-use plait_core::clock::{self, Nanos};
 use plait_core::graph::Wait;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -27,10 +27,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::sync::Arc;
 
-/// How many jobs are run between two looks at the clock.
+/// How many jobs are run between two looks at what the interpreter requests.
 const TURN: u32 = 16;
-/// After so long another thread gets its turn: the interpreter's own switch interval.
-const SLICE: Nanos = 5_000_000;
 
 /// What a worker thread is given: it keeps the crew alive, not the executor.
 #[pyclass(frozen, module = "plait._engine")]
@@ -63,28 +61,20 @@ impl Reason for Idle {
     }
 }
 
-struct Slice {
+/// What sees to the interpreter's requests.
+struct Turn<'py> {
     jobs: u32,
-    since: Nanos,
+    requests: Bound<'py, PyAny>,
 }
 
-impl Slice {
-    fn new() -> Self {
-        Self {
-            jobs: 0,
-            since: clock::now(),
-        }
-    }
-
+impl Turn<'_> {
     #[inline]
-    fn tick(&mut self, py: Python<'_>) {
+    fn tick(&mut self) {
         self.jobs += 1;
-        if self.jobs.is_multiple_of(TURN) {
-            let now = clock::now();
-            if cfg!(Py_GIL_DISABLED) || now - self.since >= SLICE {
-                door::detached(py, || ());
-                self.since = now;
-            }
+        if self.jobs.is_multiple_of(TURN)
+            && let Err(error) = self.requests.call0()
+        {
+            report(self.requests.py(), Err(error));
         }
     }
 }
@@ -95,20 +85,22 @@ impl Worker {
     fn run(slf: &Bound<'_, Self>, executor: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, crew) = (slf.py(), &*slf.get().crew);
         let me = door::ident();
+        let mut turn = Turn {
+            jobs: 0,
+            requests: face::get(py, intern!(py, "_see_to_requests"))?,
+        };
         crew.enter(me);
-        let mut slice = Slice::new();
         let mut idle = false;
         loop {
             match crew.take(idle) {
                 Take::Job(job, next) => {
                     next.notify();
                     idle = work(py, crew, job, me, executor);
-                    slice.tick(py);
+                    turn.tick();
                 }
                 Take::Empty => {
                     door::wait(py, crew, Limit::Never, &Idle(slf.as_ptr()))?;
                     idle = true;
-                    slice = Slice::new();
                 }
                 Take::Leave => break,
             }

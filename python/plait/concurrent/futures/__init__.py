@@ -106,6 +106,10 @@ def _callback_failed(future: Future[Any], error: Exception) -> None:
     _base.LOGGER.error("exception calling callback for %r", future, exc_info=error)
 
 
+def _see_to_requests() -> None:
+    """Does nothing: calling a Python function is what lets the interpreter see to its requests."""
+
+
 def _worker_failed(error: BaseException) -> None:
     _base.LOGGER.critical("Exception in worker", exc_info=error)
 
