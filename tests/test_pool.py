@@ -343,7 +343,7 @@ def test_map_shows_progress(capsys):
 
 
 def test_a_pool_that_never_rests_lets_other_threads_run() -> None:
-    """A worker that drains for ever hands the GIL over: it once let go too shortly, and too often, to be asked for it."""
+    """A worker that drains for ever hands the GIL over when it is asked to."""
     ends = False
     with ThreadPoolExecutor(1) as pool:
 
