@@ -18,7 +18,7 @@ use pyo3::types::PyBool;
 
 /// A mutual exclusion lock. `Lock()` is free; `acquire(blocking=True, timeout=-1)` takes it, `release()` frees it,
 /// whoever took it. Can be used by `with`, and by `async with` in a task of any running event loop.
-#[pyclass(frozen, weakref, module = "threading")]
+#[pyclass(frozen, weakref, module = "plait.threading")]
 #[derive(Debug, Default)]
 pub struct Lock {
     pub word: LockWord,

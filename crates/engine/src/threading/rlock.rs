@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A lock that its owner may take again. `acquire(blocking=True, timeout=-1)` and `release()` nest.
-#[pyclass(frozen, weakref, subclass, module = "threading")]
+#[pyclass(frozen, weakref, subclass, module = "plait.threading")]
 #[derive(Debug, Default)]
 pub struct RLock {
     pub word: LockWord,
