@@ -180,6 +180,7 @@ pub struct WaitList {
 }
 
 /// The tag of the [chain](crate::chain)'s nodes.
+#[cfg(not(loom))]
 const CHAINED: u32 = 1 << 31;
 
 // SAFETY: the nodes may be touched by whoever holds the latch; see the module's text.
