@@ -46,6 +46,20 @@ mod engine {
     #[pymodule_export]
     use super::queue::{LifoQueue, PriorityQueue, Queue};
 
+    /// The native half of `plait.asyncio`: `Lock`, `Event`, `Future` are names of both halves, so it is a module of its own.
+    #[pymodule(gil_used = false)]
+    mod asyncio {
+        use super::*;
+
+        /// Lets `import plait._engine.asyncio` find it.
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            module.setattr("__name__", "plait._engine.asyncio")?;
+            let modules = module.py().import("sys")?.getattr("modules")?;
+            modules.set_item("plait._engine.asyncio", module)
+        }
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         only_in_the_main_interpreter()?;

@@ -1,0 +1,1 @@
+"""Types of the native half of `plait.asyncio`. One section a module."""
