@@ -17,9 +17,12 @@ from pathlib import Path
 
 from conformance import environment, exceptions, process
 from conformance.process import Outcome
-from conformance.suites import SUITES, Suite
+from conformance.suite import Suite
+from conformance.suites import SUITES
 
 CACHE = environment.ROOT / "target" / "conformance"
+# Of ours, what the results of the standard library depend on.
+OWN = tuple(f"conformance.{part}" for part in ("coroutines", "suite", "suites", "worker"))
 Outcomes = dict[str, Outcome]
 
 
@@ -68,7 +71,7 @@ class Runner:
     def _baseline(self, suite: Suite) -> Outcomes:
         """What the standard library does, kept for each interpreter and each state of its test files."""
         digest = hashlib.sha256(sys.version.encode() + sys.base_prefix.encode())
-        for name in (*suite.modules, "test.lock_tests", "conformance.suites", "conformance.worker"):
+        for name in (*suite.modules, "test.lock_tests", *OWN):
             found = importlib.util.find_spec(name)
             assert found is not None
             assert found.origin is not None

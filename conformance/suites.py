@@ -10,50 +10,11 @@ import importlib
 import importlib.util
 import types
 import unittest
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from conformance.coroutines import COROUTINES
+from conformance.suite import Suite
 
 LOCK_TESTS = "test.lock_tests"
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Some test modules, which of their classes belong here, and how they are put on plait."""
-
-    name: str
-    modules: tuple[str, ...]
-    adapt: Callable[[types.ModuleType], None]
-    wants: Callable[[type[unittest.TestCase]], bool] = lambda case: True
-    faces: tuple[str, ...] = ("threading",)
-
-    def missing(self) -> str | None:
-        """The first module that this interpreter does not ship, if any."""
-        for name in self.modules:
-            try:
-                found = importlib.util.find_spec(name)
-            except ModuleNotFoundError:
-                found = None
-            if found is None:
-                return name
-        return None
-
-    def load(self, candidate: str) -> Iterator[unittest.TestCase]:
-        """Imports the modules, adapts them if `candidate` is plait, and gives their tests in order."""
-        for name in self.modules:
-            module = importlib.import_module(name)
-            if candidate == "plait":
-                self.adapt(module)
-            for test in _flatten(unittest.defaultTestLoader.loadTestsFromModule(module)):
-                if self.wants(type(test)):
-                    yield test
-
-
-def _flatten(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
-    for item in suite:
-        if isinstance(item, unittest.TestSuite):
-            yield from _flatten(item)
-        else:
-            yield item
 
 
 def _from_lock_tests(case: type[unittest.TestCase]) -> bool:
@@ -145,6 +106,7 @@ def _on_threads(case: type[unittest.TestCase]) -> bool:
 FUTURES = ("thread_pool", "future", "wait", "as_completed", "init", "shutdown")
 
 SUITES = (  # the long ones first: two run at a time
+    *COROUTINES,
     Suite(
         "test_concurrent_futures",
         tuple(f"test.test_concurrent_futures.test_{part}" for part in FUTURES),
