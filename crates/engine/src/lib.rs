@@ -1,5 +1,6 @@
 //! `plait._engine`: the only crate that knows Python. One folder a face; see the design notes for the seam.
 
+pub mod asyncio;
 pub mod deadlock;
 pub mod door;
 pub mod futures;
@@ -51,6 +52,13 @@ mod engine {
     mod asyncio {
         use super::*;
 
+        #[pymodule_export]
+        use crate::asyncio::future::Future;
+        #[pymodule_export]
+        use crate::asyncio::looping::LoopCore;
+        #[pymodule_export]
+        use crate::asyncio::task::Task;
+
         /// Lets `import plait._engine.asyncio` find it.
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -67,6 +75,7 @@ mod engine {
         if cfg!(not(Py_GIL_DISABLED)) {
             plait_core::chain::enable();
         }
+        crate::asyncio::future::init(module.py());
         task::init(module.py());
         threading::init(module.py())?;
         futures::init(module.py())?;

@@ -155,7 +155,7 @@ pub struct TaskWait {
 }
 
 /// The error that `throw(kind, value)` of a coroutine means.
-fn thrown(kind: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>) -> PyResult<PyErr> {
+pub(crate) fn thrown(kind: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>) -> PyResult<PyErr> {
     let error = match value {
         Some(value) => value,
         None if kind.is_instance_of::<PyType>() => kind.call0()?,

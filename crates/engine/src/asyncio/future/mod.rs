@@ -1,0 +1,352 @@
+//! `Future`: one result that will exist, in one event loop; as `asyncio.Future`.
+//!
+//! Its state is changed by attached threads only, one at a time (`Guarded`). Whoever ends it takes the observers out under the
+//! guard and schedules them outside: none is called at once, each is called one turn of the loop later.
+
+mod iter;
+mod methods;
+pub mod observer;
+
+pub(crate) use methods::{default_loop, init, stdlib};
+pub use observer::Observer;
+
+use super::looping::{self, LoopCore};
+use super::task::Task;
+use crate::guarded::Guarded;
+use crate::held::Held;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+/// How far a future is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    #[default]
+    Pending,
+    Finished,
+    Cancelled,
+}
+
+/// What a future consists of.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub phase: Phase,
+    /// `outcome` is an exception.
+    pub failed: bool,
+    /// `_asyncio_future_blocking`.
+    pub blocking: bool,
+    /// An exception that nobody has asked for is reported.
+    pub log_traceback: bool,
+    /// The loop is ours, so that scheduling needs no call.
+    pub ours: bool,
+    pub event_loop: Option<Held>,
+    pub outcome: Option<Held>,
+    pub first: Option<Observer>,
+    pub rest: Vec<Observer>,
+    pub message: Option<Held>,
+    pub rare: Option<Box<Rare>>,
+}
+
+/// What few futures have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    pub source_traceback: Option<Held>,
+    pub traceback: Option<Held>,
+    pub cancelled: Option<Held>,
+    pub awaited_by: Option<Held>,
+}
+
+/// One result that will exist; as `asyncio.Future`.
+#[pyclass(subclass, frozen, weakref, dict, module = "plait.asyncio", name = "Future")]
+#[derive(Debug)]
+pub struct Future {
+    pub(super) state: Guarded<State>,
+    /// True: see `queue::state::Queue::built`.
+    pub(super) built: bool,
+}
+
+impl Default for Future {
+    fn default() -> Self {
+        Self {
+            state: Guarded::new(State::default()),
+            built: true,
+        }
+    }
+}
+
+/// `asyncio.<name>`-like attribute of a module, looked up once.
+fn class_of<'py>(
+    py: Python<'py>,
+    place: &'static PyOnceLock<Py<PyType>>,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyType>> {
+    place.import(py, "asyncio.exceptions", name)
+}
+
+/// `asyncio.CancelledError`.
+pub fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static PLACE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    class_of(py, &PLACE, "CancelledError")
+}
+
+/// `asyncio.InvalidStateError`, with a text.
+pub fn invalid_state(py: Python<'_>, text: impl Into<String>) -> PyErr {
+    static PLACE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match class_of(py, &PLACE, "InvalidStateError") {
+        Ok(class) => PyErr::from_type(class.clone(), (text.into(),)),
+        Err(error) => error,
+    }
+}
+
+impl Future {
+    /// A pending future of the exact type.
+    ///
+    /// # Errors
+    /// What the loop raises when it is asked for its mode.
+    pub fn create<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let future = Bound::new(py, Self::default())?;
+        future.get().attach(py, event_loop)?;
+        Ok(future)
+    }
+
+    /// Puts it into its loop.
+    pub(super) fn attach(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let core = looping::of(event_loop);
+        let debug = match core {
+            Some(core) => core.get().is_debug(),
+            None => event_loop
+                .call_method0(pyo3::intern!(py, "get_debug"))?
+                .is_truthy()?,
+        };
+        let traceback = if debug {
+            Some(methods::extract_stack(py)?)
+        } else {
+            None
+        };
+        let new = State {
+            ours: core.is_some(),
+            event_loop: Some(event_loop.clone().into()),
+            rare: traceback.map(|traceback| {
+                Box::new(Rare {
+                    source_traceback: Some(traceback.into()),
+                    ..Rare::default()
+                })
+            }),
+            ..State::default()
+        };
+        let old = std::mem::replace(&mut *self.state.lock(), new);
+        drop(old);
+        Ok(())
+    }
+
+    /// Its loop.
+    ///
+    /// # Errors
+    /// `RuntimeError` if `__init__` was not called.
+    pub fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.state
+            .lock()
+            .event_loop
+            .as_ref()
+            .map(|held| held.bind(py).to_owned())
+            .ok_or_else(|| PyRuntimeError::new_err("Future object is not initialized."))
+    }
+
+    /// Its loop, if it is ours.
+    pub fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, LoopCore>> {
+        let state = self.state.lock();
+        if !state.ours {
+            return None;
+        }
+        let event_loop = state.event_loop.as_ref()?;
+        // SAFETY: `ours` says that `looping::of` found it to be one.
+        Some(unsafe { event_loop.bind(py).to_owned().cast_into_unchecked() })
+    }
+
+    /// Whether it has ended, in whatever way.
+    pub fn is_done(&self) -> bool {
+        self.state.lock().phase != Phase::Pending
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.state.lock().phase == Phase::Cancelled
+    }
+
+    /// Ends it with a result.
+    ///
+    /// # Errors
+    /// `InvalidStateError` if it has ended, `RuntimeError` without `__init__`; what a foreign loop's `call_soon` raises.
+    pub fn finish(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        let value = value.into_bound(slf.py()).into();
+        Self::end(slf, Phase::Finished, Some(value), false)
+    }
+
+    /// Ends it with an exception.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn fail(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        let error = error.into_value(slf.py()).into_bound(slf.py()).into_any();
+        Self::fail_with(slf, error)
+    }
+
+    pub(super) fn fail_with(slf: &Bound<'_, Self>, error: Bound<'_, PyAny>) -> PyResult<()> {
+        let traceback = error.getattr(pyo3::intern!(slf.py(), "__traceback__"))?;
+        let this = slf.get();
+        Self::end(slf, Phase::Finished, Some(error.into()), true)?;
+        let mut state = this.state.lock();
+        state.log_traceback = true;
+        if !traceback.is_none() {
+            let old = state
+                .rare
+                .get_or_insert_default()
+                .traceback
+                .replace(traceback.into());
+            drop(state);
+            drop(old);
+        }
+        Ok(())
+    }
+
+    /// Ends it as cancelled; false if it has ended before.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish), without `InvalidStateError`.
+    pub fn cancel(slf: &Bound<'_, Self>, message: Option<Py<PyAny>>) -> PyResult<bool> {
+        if let Ok(task) = slf.cast::<Task>() {
+            return Task::cancel(task, message);
+        }
+        let this = slf.get();
+        let mut state = this.state.lock();
+        state.log_traceback = false;
+        if state.phase != Phase::Pending {
+            return Ok(false);
+        }
+        let message = message.map(|message| message.into_bound(slf.py()).into());
+        let old = std::mem::replace(&mut state.message, message);
+        drop(state);
+        drop(old);
+        Self::end(slf, Phase::Cancelled, None, false)?;
+        Ok(true)
+    }
+
+    pub(super) fn make_cancelled(slf: &Bound<'_, Self>) -> PyResult<PyErr> {
+        methods::make_cancelled(slf)
+    }
+
+    /// The one transition out of `Pending`.
+    pub(super) fn end(
+        slf: &Bound<'_, Self>,
+        phase: Phase,
+        outcome: Option<Held>,
+        failed: bool,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        let mut state = this.state.lock();
+        if state.phase != Phase::Pending {
+            drop(state);
+            drop(outcome);
+            return Err(invalid_state(slf.py(), "invalid state"));
+        }
+        if state.event_loop.is_none() {
+            drop(state);
+            drop(outcome);
+            return Err(PyRuntimeError::new_err("Future object is not initialized."));
+        }
+        state.phase = phase;
+        state.outcome = outcome;
+        state.failed = failed;
+        let first = state.first.take();
+        let rest = std::mem::take(&mut state.rest);
+        drop(state);
+        let Some(first) = first else { return Ok(()) };
+        first.schedule(slf)?;
+        for observer in rest {
+            observer.schedule(slf)?;
+        }
+        Ok(())
+    }
+
+    /// Its result; marks an exception as asked for.
+    ///
+    /// # Errors
+    /// Its exception, `CancelledError`, `InvalidStateError` if it has not ended.
+    pub fn result(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let mut state = slf.get().state.lock();
+        match state.phase {
+            Phase::Pending => {
+                drop(state);
+                Err(invalid_state(py, "Result is not set."))
+            }
+            Phase::Cancelled => {
+                drop(state);
+                Err(methods::make_cancelled(slf)?)
+            }
+            Phase::Finished => {
+                let failed = state.failed;
+                if failed {
+                    state.log_traceback = false;
+                }
+                let outcome = state.outcome.as_ref().map(|outcome| outcome.clone_ref(py));
+                let traceback = state
+                    .rare
+                    .as_ref()
+                    .and_then(|rare| rare.traceback.as_ref())
+                    .map(|traceback| traceback.clone_ref(py));
+                drop(state);
+                let outcome = outcome.map_or_else(|| py.None().into_bound(py), |held| held.into_bound(py));
+                if !failed {
+                    return Ok(outcome.unbind());
+                }
+                if let Some(traceback) = traceback {
+                    outcome.setattr(pyo3::intern!(py, "__traceback__"), traceback.bind(py))?;
+                }
+                Err(PyErr::from_value(outcome))
+            }
+        }
+    }
+
+    /// Has `observer` called one turn after it has ended: soon, if it has.
+    ///
+    /// # Errors
+    /// What a foreign loop's `call_soon` raises.
+    pub fn observe(slf: &Bound<'_, Self>, observer: Observer) -> PyResult<()> {
+        let mut state = slf.get().state.lock();
+        if state.phase != Phase::Pending {
+            drop(state);
+            return observer.schedule(slf);
+        }
+        if state.first.is_none() && state.rest.is_empty() {
+            state.first = Some(observer);
+        } else {
+            state.rest.push(observer);
+        }
+        Ok(())
+    }
+
+    /// Takes out the native observers of `object` (a task, or what `Native` carries); says how many.
+    pub fn unobserve(slf: &Bound<'_, Self>, object: *mut pyo3::ffi::PyObject) -> usize {
+        let matches = |observer: &Observer| observer.object() == Some(object);
+        let mut taken = Vec::new();
+        let mut state = slf.get().state.lock();
+        let mut index = 0;
+        while index < state.rest.len() {
+            if matches(&state.rest[index]) {
+                taken.push(state.rest.remove(index));
+            } else {
+                index += 1;
+            }
+        }
+        if state.first.as_ref().is_some_and(matches) {
+            taken.extend(state.first.take());
+            if !state.rest.is_empty() {
+                state.first = Some(state.rest.remove(0));
+            }
+        }
+        drop(state);
+        taken.len()
+    }
+}

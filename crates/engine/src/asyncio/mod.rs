@@ -1,0 +1,8 @@
+//! The asyncio face: loop, task, future and primitives, all native.
+//!
+//! The ready queue of the loop ([`looping`]) holds tasks themselves. A [`future`](future::Future) that is done pushes the task that
+//! waits for it there; [`Task::step`](task::Task::step) resumes its coroutine. Everything native that waits, waits for such a future.
+
+pub mod future;
+pub mod looping;
+pub mod task;
