@@ -359,3 +359,39 @@ def test_a_pool_that_never_rests_lets_other_threads_run() -> None:
             naps += 1
         ends = True
     assert naps == 50
+
+
+def test_a_map_that_is_dropped_cancels_what_has_not_begun() -> None:
+    begun, go = [], threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+
+        def work(number: int) -> None:
+            begun.append(number)
+            go.wait(10)
+
+        results = pool.map(work, range(100))
+        while not begun:
+            time.sleep(0.001)
+        del results
+        go.set()
+    assert begun == [0]
+
+
+def test_a_cycle_through_the_result_of_a_map_is_collected() -> None:
+    class Result:
+        pass
+
+    def make(_: int) -> Result:
+        made.append(result := Result())
+        return result
+
+    made: list[Result] = []
+    with ThreadPoolExecutor(1) as pool:
+        results = pool.map(make, range(3))
+    ghost = weakref.ref(made[0])
+    for result in made:
+        result.results = results  # type: ignore[attr-defined]
+    made.clear()
+    del results, result
+    gc.collect()
+    assert ghost() is None

@@ -160,7 +160,11 @@ def _stack(frame: FrameType | None) -> str:
         if not _is_noise(frame):
             kept.append((frame, frame.f_lineno))
         frame = frame.f_back
-    summary = traceback.StackSummary.extract(iter(reversed(kept)))
+    kept.reverse()
+    if not hasattr(traceback, "StackSummary"):
+        # A signal handler waits, in the midst of this very import.
+        return "\n".join(f'  File "{f.f_code.co_filename}", line {n}, in {f.f_code.co_name}' for f, n in kept)
+    summary = traceback.StackSummary.extract(iter(kept))
     return "".join(summary.format()).rstrip("\n")
 
 

@@ -16,6 +16,7 @@ use crate::limit::Limit;
 use plait_core::cell::{Cancel, Cell, Done, Finish, Start, State};
 use plait_core::clock;
 use plait_core::graph::Wait;
+use pyo3::PyTypeInfo;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -271,10 +272,33 @@ fn given(py: Python<'_>, outcome: &Outcome) -> PyResult<*mut PyObject> {
 /// The thread is attached, and the Python side has been imported.
 #[inline]
 pub unsafe fn new_future(crew: u32) -> *mut PyObject {
-    // SAFETY: the class derives from FutureCore, so what the interpreter allocates has room for its value at the
+    // SAFETY: the caller's promise.
+    unsafe { allocate(face::future_class(), crew) }
+}
+
+/// As [`new_future`], for a future that no Python code gets to see: without what the class adds (attributes, weak
+/// references), and not tracked by the collector, so whoever holds it has to visit what it holds.
+///
+/// # Safety
+/// As [`new_future`].
+#[inline]
+pub unsafe fn hidden_future(crew: u32) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let object = allocate(FutureCore::type_object_raw(Python::assume_attached()), crew);
+        if !object.is_null() {
+            ffi::PyObject_GC_UnTrack(object.cast());
+        }
+        object
+    }
+}
+
+#[inline]
+unsafe fn allocate(class: *mut ffi::PyTypeObject, crew: u32) -> *mut PyObject {
+    // SAFETY: the class is FutureCore or derives from it, so what the interpreter allocates has room for its value at the
     // place where `hot::this` finds it; nothing has been there, so nothing is dropped.
     unsafe {
-        let object = ffi::PyType_GenericAlloc(face::future_class(), 0);
+        let object = ffi::PyType_GenericAlloc(class, 0);
         if !object.is_null() {
             let core: *const FutureCore = hot::this::<FutureCore>(object);
             core.cast_mut().write(FutureCore {

@@ -86,6 +86,28 @@ unsafe extern "C" fn set_result(
     }
 }
 
+impl FutureCore {
+    /// Visits all that it holds, for the collector.
+    ///
+    /// # Errors
+    /// What the visitor returns.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(Outcome::Value(object) | Outcome::Error(object)) = self.cell.value_before() {
+            object.traverse(visit)?;
+        }
+        let mut end = Ok(());
+        self.cell.try_each(|ear| {
+            if end.is_ok() {
+                end = ear.object().traverse(visit);
+            }
+        });
+        end?;
+        self.private
+            .get()
+            .map_or(Ok(()), |private| private.traverse(visit))
+    }
+}
+
 #[pymethods]
 impl FutureCore {
     #[new]
@@ -249,19 +271,7 @@ impl FutureCore {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(Outcome::Value(object) | Outcome::Error(object)) = self.cell.value_before() {
-            object.traverse(&visit)?;
-        }
-        let mut end = Ok(());
-        self.cell.try_each(|ear| {
-            if end.is_ok() {
-                end = ear.object().traverse(&visit);
-            }
-        });
-        end?;
-        self.private
-            .get()
-            .map_or(Ok(()), |private| private.traverse(&visit))
+        self.visit(&visit)
     }
 
     fn __clear__(&self) {

@@ -4,7 +4,7 @@
 
 use super::crew::{Crew, Gate, Submit};
 use super::face;
-use super::future::{FutureCore, new_future};
+use super::future::{FutureCore, hidden_future, new_future};
 use super::job::{Call, Job};
 use super::results::Results;
 use super::worker::Worker;
@@ -79,14 +79,15 @@ fn settle(py: Python<'_>, slf: &Bound<'_, PyAny>, crew: &Crew, mut end: Submit) 
     }
 }
 
-/// Submits a call; its future, owned by the caller, or null with the error set.
+/// Submits a call; its future, from `make`, owned by the caller, or null with the error set.
 ///
 /// # Safety
-/// As [`Call::new`]; `slf` is the pool.
+/// As [`Call::new`]; `slf` is the pool, `make` is [`new_future`] or [`hidden_future`].
 #[inline]
 unsafe fn submit_call(
     slf: *mut PyObject,
     crew: &Crew,
+    make: unsafe fn(u32) -> *mut PyObject,
     callable: *mut PyObject,
     args: *const *mut PyObject,
     positional: usize,
@@ -94,7 +95,7 @@ unsafe fn submit_call(
 ) -> *mut PyObject {
     // SAFETY: the caller's promise.
     unsafe {
-        let future = new_future(crew.id);
+        let future = make(crew.id);
         if future.is_null() {
             return future;
         }
@@ -132,7 +133,15 @@ unsafe extern "C" fn submit(
         if count >= 1
             && let Some(crew) = pool.crew.get()
         {
-            return submit_call(slf, crew, *args, args.add(1), count.unsigned_abs() - 1, names);
+            return submit_call(
+                slf,
+                crew,
+                new_future,
+                *args,
+                args.add(1),
+                count.unsigned_abs() - 1,
+                names,
+            );
         }
         hot::slow(|_| {
             pool.crew()?;
@@ -228,6 +237,7 @@ impl PoolCore {
                     submit_call(
                         slf.as_ptr(),
                         crew,
+                        hidden_future,
                         function.as_ptr(),
                         args.as_ptr(),
                         1,
@@ -242,6 +252,7 @@ impl PoolCore {
                     submit_call(
                         slf.as_ptr(),
                         crew,
+                        hidden_future,
                         function.as_ptr(),
                         args.as_ptr(),
                         args.len(),

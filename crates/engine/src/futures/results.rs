@@ -1,8 +1,12 @@
 //! The results of `map`, in the order of the calls.
+//!
+//! The futures are not tracked by the collector: nobody else sees them. So what they hold is visited here. A worker
+//! that has not let go of one yet does not look at its outcome any more.
 
 use super::future::FutureCore;
 use crate::guarded::Guarded;
 use crate::held::Held;
+use crate::hot;
 use crate::limit::Limit;
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
@@ -27,13 +31,31 @@ impl Results {
     }
 }
 
+impl Results {
+    /// Cancels what has not begun. Nobody waits for these futures or listens to them, so there is nobody to tell.
+    fn abandon(&self) {
+        let rest = std::mem::take(&mut *self.futures.lock());
+        for future in rest {
+            // SAFETY: `map` puts in futures only, and `future` holds it.
+            let core: &FutureCore = unsafe { hot::this(future.as_ptr()) };
+            drop(core.cell.cancel());
+        }
+    }
+}
+
+impl Drop for Results {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
 #[pymethods]
 impl Results {
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
     }
 
-    /// The next result; a future that fails, or is late, is cancelled.
+    /// The next result. One that fails, or is late, is raised and ends it: what has not begun is cancelled.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let next = self.futures.lock().pop_front();
         let Some(future) = next else { return Ok(None) };
@@ -45,19 +67,15 @@ impl Results {
             Ok(result) => Ok(Some(unsafe { Bound::from_owned_ptr(py, result) }.unbind())),
             Err(error) => {
                 FutureCore::cancel(&future, core)?;
+                self.abandon();
                 Err(error)
             }
         }
     }
 
-    /// Cancels what has not been asked for.
-    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        let rest = std::mem::take(&mut *self.futures.lock());
-        for future in rest {
-            let future = future.into_bound(py);
-            FutureCore::cancel(&future, future.cast::<FutureCore>()?.get())?;
-        }
-        Ok(())
+    /// Ends it, as a generator's: cancels what has not been asked for and has not begun.
+    fn close(&self) {
+        self.abandon();
     }
 
     fn __length_hint__(&self) -> usize {
@@ -67,14 +85,15 @@ impl Results {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some(futures) = self.futures.try_lock() {
             for future in futures.iter() {
-                future.traverse(&visit)?;
+                // SAFETY: `map` puts in futures only, and `future` holds it.
+                let core: &FutureCore = unsafe { hot::this(future.as_ptr()) };
+                core.visit(&visit)?;
             }
         }
         Ok(())
     }
 
     fn __clear__(&self) {
-        let futures = std::mem::take(&mut *self.futures.lock());
-        drop(futures);
+        self.abandon();
     }
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from typing import ParamSpec
 
-    from plait._engine import Results, Worker
+    from plait._engine import Worker
     from plait.concurrent.futures import Future
 
     _P = ParamSpec("_P")
@@ -172,7 +172,7 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
             timeout + monotonic()  # raises what the standard library raises
         results: Iterator[_T]
         if buffersize is None and type(self).submit is PoolCore.submit:
-            results = _in_order(self._map(fn, iterables, timeout))
+            results = self._map(fn, iterables, timeout)
         else:
             results = _lazily(self, fn, iterables, timeout, buffersize)
         if progress is False:
@@ -209,13 +209,6 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
     @property
     def _work_queue(self) -> _Backlog:  # type: ignore[override]
         return _Backlog(self)
-
-
-def _in_order(results: Results[_T]) -> Generator[_T, None, None]:
-    try:
-        yield from results
-    finally:
-        results.cancel()
 
 
 def _lazily(
