@@ -56,6 +56,27 @@ GROUP.add(
 )
 
 
+def _append_pop(items: list[int], n: int) -> None:
+    put, get = items.append, items.pop
+    for number in repeat(7, n):
+        put(number)
+        get()
+
+
+@contextmanager
+def _own_lists(threads: int) -> Iterator[Run]:
+    yield _in_parallel([partial(_append_pop, []) for _ in range(threads)])
+
+
+# What this machine and this interpreter give to threads that share nothing: the row above cannot scale better.
+GROUP.add(
+    "own_lists",
+    "control without plait: append+pop in two threads on lists of their own, against one thread",
+    {"one thread": partial(_own_lists, 1), contenders.CANDIDATE: partial(_own_lists, 2)},
+    batch=TRANSFERS,
+)
+
+
 @GROUP.row("put+get in two threads on one shared Queue", "aiologic", "culsans", floor=3, batch=TRANSFERS)
 def shared_queue(lib: SimpleNamespace) -> Iterator[Run]:
     queue = lib.Queue()
