@@ -1,47 +1,213 @@
-//! The event loop's native half. (A stub: signatures only.)
+//! The event loop's native half: what is ready, what is due, what is watched; and the turn that runs it.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`ready`] | what stands in the ready queue: tasks themselves, handles, native callbacks |
+//! | [`handle`] | what `call_soon` and `call_later` return |
+//! | [`io`] | what is watched at descriptors |
+//! | [`run`] | the turn, and when it polls |
+//! | [`methods`] | the loop as Python sees it |
+//!
+//! The Python class `plait.asyncio.EventLoop` derives from [`LoopCore`] and then from the standard library's selector loop, of which it
+//! inherits what is not hot. See docs/design/loop.md.
+//!
+//! All state that several threads could touch is `Guarded`. What is taken out under a guard is dropped outside of it.
 
-use super::task::Task;
+pub mod handle;
+pub mod io;
+pub mod methods;
+pub mod ready;
+pub mod run;
+
+pub use io::Direction;
+pub use ready::{Entry, Native, Run};
+pub use run::running;
+
+use crate::guarded::Guarded;
+use handle::TimerHandle;
+use io::{Registry, Watcher};
+use plait_core::clock::{self, Nanos};
+use plait_core::fork;
+use plait_reactor::{Interest, Poller, TimerKey, Timers, Waker};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyType;
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A native callback: `run(object, argument)`.
-pub type Run = fn(&Bound<'_, PyAny>, &Bound<'_, PyAny>) -> PyResult<()>;
-
-/// A native callback with its arguments.
+/// What runs when a timer is due.
 #[derive(Debug)]
-pub struct Native {
-    pub run: Run,
-    pub object: Py<PyAny>,
-    pub argument: Py<PyAny>,
-}
-
-/// What can be ready.
-#[derive(Debug)]
-pub enum Entry {
-    Task(Py<Task>),
+pub enum Due {
+    /// A callback of Python code.
+    Handle(Py<TimerHandle>),
+    /// A callback of the engine's.
     Native(Native),
 }
 
 /// The native half of an event loop.
 #[pyclass(subclass, frozen, module = "plait.asyncio", name = "LoopCore")]
 #[derive(Debug)]
-pub struct LoopCore;
+pub struct LoopCore {
+    ready: Guarded<VecDeque<Entry>>,
+    timers: Guarded<Timers<Due>>,
+    io: Guarded<Registry>,
+    poller: Poller,
+    waker: Waker,
+    /// The process that made the poller: in a forked child it is the parent's, and is left alone.
+    generation: u32,
+    closed: AtomicBool,
+    stopping: AtomicBool,
+    debug: AtomicBool,
+    /// The thread that runs it, or 0.
+    thread: AtomicU64,
+    /// A timer was added that may be due already: the clock is to be read before the next turn.
+    hurry: AtomicBool,
+    /// The class has our `call_soon`: whoever has work for us may go past it.
+    plain: bool,
+    /// The class has our `time`.
+    own_clock: bool,
+}
+
+/// `object` as one of our loops whose `call_soon` is not overridden.
+#[inline]
+pub fn of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, LoopCore>> {
+    object.cast::<LoopCore>().ok().filter(|core| core.get().plain)
+}
 
 impl LoopCore {
-    /// From the loop's own thread: to the end of the ready queue.
-    pub fn push(&self, _py: Python<'_>, _entry: Entry) {}
+    /// Of an instance of `class`.
+    fn create(class: &Bound<'_, PyType>) -> PyResult<Self> {
+        let base = class.py().get_type::<Self>();
+        let same = |name: &str| -> PyResult<bool> { Ok(class.getattr(name)?.is(&base.getattr(name)?)) };
+        let poller = Poller::new()?;
+        let waker = Waker::new()?;
+        let read = Interest {
+            read: true,
+            write: false,
+        };
+        poller.set(waker.descriptor(), Interest::NONE, read)?;
+        Ok(Self {
+            ready: Guarded::new(VecDeque::new()),
+            timers: Guarded::new(Timers::default()),
+            io: Guarded::new(Registry::default()),
+            poller,
+            waker,
+            generation: fork::generation(),
+            closed: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            debug: AtomicBool::new(false),
+            thread: AtomicU64::new(0),
+            hurry: AtomicBool::new(false),
+            plain: same("call_soon")?,
+            own_clock: same("time")?,
+        })
+    }
+
+    /// Puts `entry` at the end of the ready queue. From the loop's own thread, or before it runs.
+    #[inline]
+    pub fn push(&self, _py: Python<'_>, entry: Entry) {
+        self.ready.lock().push_back(entry);
+    }
+
+    /// As [`push`](Self::push), from any attached thread: ends the loop's sleep.
+    #[inline]
+    pub fn push_threadsafe(&self, py: Python<'_>, entry: Entry) {
+        self.push(py, entry);
+        self.waker.wake();
+    }
+
+    /// The time that native timers go by.
+    #[inline]
+    pub fn native_time() -> Nanos {
+        clock::now()
+    }
 
     /// Whether debug mode is on.
+    #[inline]
     pub fn is_debug(&self) -> bool {
-        false
+        self.debug.load(Ordering::Relaxed)
     }
-}
 
-/// The loop that runs in this thread, if it is one of ours.
-pub fn running(_py: Python<'_>) -> Option<Bound<'_, LoopCore>> {
-    None
-}
+    /// Whether it has been closed.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
 
-/// The object as a loop of ours whose `call_soon` is not overridden.
-pub fn of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, LoopCore>> {
-    object.cast::<LoopCore>().ok()
+    /// Runs `native` once, at `when`.
+    #[inline]
+    pub fn timer(&self, _py: Python<'_>, when: Nanos, native: Native) -> TimerKey {
+        self.timers.lock().add(when, Due::Native(native))
+    }
+
+    /// Takes a timer away, if it has not run.
+    #[inline]
+    pub fn cancel_timer(&self, _py: Python<'_>, key: TimerKey) {
+        let due = self.timers.lock().cancel(key);
+        drop(due);
+    }
+
+    /// Runs `native` whenever `fd` is ready in that direction (level-triggered), in place of what was there.
+    ///
+    /// # Errors
+    /// `OSError`, as `epoll_ctl(2)` reports it.
+    pub fn watch(&self, py: Python<'_>, fd: RawFd, direction: Direction, native: Native) -> PyResult<()> {
+        let old = self.set_watcher(py, fd, direction, Some(Watcher::Native(native)))?;
+        io::cancel(py, old).map(|_| ())
+    }
+
+    /// Ends that. Whether there was anything.
+    pub fn unwatch(&self, py: Python<'_>, fd: RawFd, direction: Direction) -> bool {
+        let old = self.set_watcher(py, fd, direction, None).unwrap_or(None);
+        io::cancel(py, old).unwrap_or(true)
+    }
+
+    fn set_watcher(
+        &self,
+        _py: Python<'_>,
+        fd: RawFd,
+        direction: Direction,
+        watcher: Option<Watcher>,
+    ) -> PyResult<Option<Watcher>> {
+        let poller = (self.generation == fork::generation()).then_some(&self.poller);
+        let done = self.io.lock().set(poller, fd, direction, watcher);
+        match done {
+            Ok(old) => Ok(old),
+            Err((error, refused)) => {
+                drop(refused);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(ready) = self.ready.try_lock() {
+            for entry in ready.iter() {
+                entry.traverse(visit)?;
+            }
+        }
+        if let Some(timers) = self.timers.try_lock() {
+            for due in timers.iter() {
+                match due {
+                    Due::Handle(handle) => visit.call(handle)?,
+                    Due::Native(native) => native.traverse(visit)?,
+                }
+            }
+        }
+        self.io.try_lock().map_or(Ok(()), |io| io.traverse(visit))
+    }
+
+    /// Drops whatever was to be run.
+    fn clear(&self) {
+        let ready = std::mem::take(&mut *self.ready.lock());
+        let timers = self.timers.lock().clear();
+        let io = std::mem::take(&mut *self.io.lock());
+        for due in &timers {
+            if let Due::Handle(handle) = due {
+                handle.get().key.lock().take();
+            }
+        }
+        drop((ready, timers, io));
+    }
 }

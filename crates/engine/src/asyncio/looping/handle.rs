@@ -1,0 +1,451 @@
+//! `Handle` and `TimerHandle`: what `call_soon` and `call_later` return. Behaviour as `asyncio.Handle`.
+//!
+//! They are no subclasses of the standard library's (whose slots would cost each handle 64 bytes and a Python constructor), but say so when
+//! asked for their `__class__`, so `isinstance` holds. What is only looked at (repr, the traceback of the place where it was made)
+//! is the standard library's own code.
+
+use super::LoopCore;
+use super::ready::leaves;
+use crate::guarded::Guarded;
+use crate::held::Held;
+use plait_reactor::TimerKey;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::{self, PyObject};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pyclass::CompareOp;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyType};
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a handle calls.
+#[derive(Debug)]
+pub struct Call {
+    pub callback: Held,
+    pub args: SmallVec<[Held; 2]>,
+    pub context: Held,
+}
+
+impl Call {
+    #[inline]
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            callback: self.callback.clone_ref(py),
+            args: self.args.iter().map(|arg| arg.clone_ref(py)).collect(),
+            context: self.context.clone_ref(py),
+        }
+    }
+
+    /// Calls the callback in its context.
+    #[inline]
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        // SAFETY: the objects are alive as long as `self`; `Held` is one pointer, so the arguments are an array of them.
+        unsafe {
+            if ffi::PyContext_Enter(self.context.as_ptr()) != 0 {
+                return Err(PyErr::fetch(py));
+            }
+            let result = ffi::PyObject_Vectorcall(
+                self.callback.as_ptr(),
+                self.args.as_ptr().cast::<*mut PyObject>(),
+                self.args.len(),
+                std::ptr::null_mut(),
+            );
+            let error = if result.is_null() { Some(PyErr::fetch(py)) } else { None };
+            if ffi::PyContext_Exit(self.context.as_ptr()) != 0 {
+                let exit = PyErr::fetch(py);
+                ffi::Py_XDECREF(result);
+                return Err(error.unwrap_or(exit));
+            }
+            match error {
+                Some(error) => Err(error),
+                None => {
+                    ffi::Py_DECREF(result);
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+/// What only the debug mode fills in.
+#[derive(Debug, Default)]
+struct Debug {
+    source_traceback: Option<Held>,
+    repr: Option<Held>,
+}
+
+/// A callback that is to be run, and can be cancelled.
+#[pyclass(subclass, frozen, weakref, module = "plait.asyncio")]
+#[derive(Debug)]
+pub struct Handle {
+    /// None once it is cancelled.
+    call: Guarded<Option<Call>>,
+    cancelled: AtomicBool,
+    event_loop: Held,
+    debug: Guarded<Option<Box<Debug>>>,
+}
+
+impl Handle {
+    /// A handle of `core` that runs `call`.
+    #[inline]
+    pub fn new(core: &Bound<'_, LoopCore>, call: Call) -> Self {
+        Self {
+            call: Guarded::new(Some(call)),
+            cancelled: AtomicBool::new(false),
+            event_loop: core.clone().into_any().into(),
+            debug: Guarded::new(None),
+        }
+    }
+
+    /// Remembers where it was made: called in debug mode by whoever makes one for Python code.
+    ///
+    /// # Errors
+    /// What `traceback` raises.
+    pub fn trace(&self, py: Python<'_>) -> PyResult<()> {
+        let frame = py
+            .import(intern!(py, "sys"))?
+            .call_method1(intern!(py, "_getframe"), (0,))?;
+        let stack = py
+            .import(intern!(py, "asyncio.format_helpers"))?
+            .call_method1(intern!(py, "extract_stack"), (frame,))?;
+        let debug = Debug {
+            source_traceback: Some(stack.into()),
+            repr: None,
+        };
+        let old = self.debug.lock().replace(Box::new(debug));
+        drop(old);
+        Ok(())
+    }
+
+    /// Whether it is cancelled.
+    #[inline]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Calls the callback, unless it is cancelled.
+    ///
+    /// # Errors
+    /// `KeyboardInterrupt` and `SystemExit`; the loop's exception handler gets the rest.
+    #[inline]
+    pub fn run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        // A copy, since the callback may cancel its own handle.
+        let call = this.call.lock().as_ref().map(|call| call.clone_ref(py));
+        let Some(call) = call else { return Ok(()) };
+        match call.run(py) {
+            Ok(()) => Ok(()),
+            Err(error) => failed(slf, error),
+        }
+    }
+
+    /// Cancels it; false if it was already.
+    ///
+    /// # Errors
+    /// In debug mode, what its representation raises.
+    pub fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let this = slf.get();
+        if this.cancelled.swap(true, Ordering::AcqRel) {
+            return Ok(false);
+        }
+        let debugging = this.core(slf.py()).is_some_and(|core| core.get().is_debug());
+        if debugging {
+            // The callback's representation might be expensive, or gone, when somebody asks after it.
+            this.cancelled.store(false, Ordering::Relaxed);
+            let text = slf.repr()?;
+            this.cancelled.store(true, Ordering::Relaxed);
+            let old = this
+                .debug
+                .lock()
+                .get_or_insert_default()
+                .repr
+                .replace(text.into_any().into());
+            drop(old);
+        }
+        let call = this.call.lock().take();
+        drop(call);
+        Ok(true)
+    }
+
+    fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, LoopCore>> {
+        self.event_loop.bind(py).cast::<LoopCore>().ok().map(|core| (*core).clone())
+    }
+
+    fn args<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let args: Option<SmallVec<[Held; 2]>> = self
+            .call
+            .lock()
+            .as_ref()
+            .map(|call| call.args.iter().map(|arg| arg.clone_ref(py)).collect());
+        args.map(|args| PyTuple::new(py, args.into_iter().map(|arg| arg.into_bound(py))))
+            .transpose()
+    }
+}
+
+#[cold]
+fn failed(handle: &Bound<'_, Handle>, error: PyErr) -> PyResult<()> {
+    let py = handle.py();
+    if leaves(py, &error) {
+        return Err(error);
+    }
+    let event_loop = handle.get().event_loop.bind(py);
+    event_loop.call_method1(intern!(py, "_callback_failed"), (handle, error.into_value(py)))?;
+    Ok(())
+}
+
+/// `asyncio.Handle` or `asyncio.TimerHandle`.
+fn standard<'py>(py: Python<'py>, timer: bool) -> PyResult<&'py Bound<'py, PyType>> {
+    static HANDLE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static TIMER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    if timer {
+        TIMER.import(py, "asyncio.events", "TimerHandle")
+    } else {
+        HANDLE.import(py, "asyncio.events", "Handle")
+    }
+}
+
+#[pymethods]
+impl Handle {
+    /// Does not run the callback; without effect if it has run.
+    #[pyo3(name = "cancel")]
+    fn py_cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::cancel(slf).map(|_| ())
+    }
+
+    /// Whether it was cancelled.
+    fn cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+
+    /// Calls the callback.
+    #[pyo3(name = "_run")]
+    fn py_run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::run(slf)
+    }
+
+    #[getter]
+    fn _cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+
+    #[getter]
+    fn _callback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let callback = self.call.lock().as_ref().map(|call| call.callback.clone_ref(py));
+        callback.map(|callback| callback.into_bound(py).unbind())
+    }
+
+    #[getter]
+    fn _args<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        self.args(py)
+    }
+
+    #[getter]
+    fn _context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let context = self.call.lock().as_ref().map(|call| call.context.clone_ref(py));
+        context.map(|context| context.into_bound(py).unbind())
+    }
+
+    /// The context in which the callback runs.
+    #[cfg(Py_3_12)]
+    fn get_context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self._context(py)
+    }
+
+    #[getter]
+    fn _loop(&self, py: Python<'_>) -> Py<PyAny> {
+        self.event_loop.bind(py).to_owned().unbind()
+    }
+
+    #[getter]
+    fn _source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let debug = self.debug.lock();
+        let stack = debug.as_ref()?.source_traceback.as_ref()?.clone_ref(py);
+        drop(debug);
+        Some(stack.into_bound(py).unbind())
+    }
+
+    #[getter]
+    fn _repr(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let debug = self.debug.lock();
+        let text = debug.as_ref()?.repr.as_ref()?.clone_ref(py);
+        drop(debug);
+        Some(text.into_bound(py).unbind())
+    }
+
+    fn _repr_info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        standard(slf.py(), false)?.call_method1(intern!(slf.py(), "_repr_info"), (slf,))
+    }
+
+    fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        standard(slf.py(), false)?.call_method1(intern!(slf.py(), "__repr__"), (slf,))
+    }
+
+    #[getter(__class__)]
+    fn class(slf: &Bound<'_, Self>) -> PyResult<Py<PyType>> {
+        if !slf.is_exact_instance_of::<Self>() && !slf.is_exact_instance_of::<TimerHandle>() {
+            return Ok(slf.get_type().unbind());
+        }
+        Ok(standard(slf.py(), slf.is_instance_of::<TimerHandle>())?.clone().unbind())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.event_loop.traverse(&visit)?;
+        if let Some(call) = self.call.try_lock()
+            && let Some(call) = call.as_ref()
+        {
+            call.callback.traverse(&visit)?;
+            call.context.traverse(&visit)?;
+            for arg in &call.args {
+                arg.traverse(&visit)?;
+            }
+        }
+        if let Some(debug) = self.debug.try_lock()
+            && let Some(stack) = debug.as_ref().and_then(|debug| debug.source_traceback.as_ref())
+        {
+            stack.traverse(&visit)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let call = self.call.lock().take();
+        let debug = self.debug.lock().take();
+        drop((call, debug));
+    }
+}
+
+/// A callback that is to be run at a time of the loop's clock.
+#[pyclass(extends = Handle, subclass, frozen, module = "plait.asyncio")]
+#[derive(Debug)]
+pub struct TimerHandle {
+    when: f64,
+    /// While the loop has it in its timers.
+    pub key: Guarded<Option<TimerKey>>,
+}
+
+impl TimerHandle {
+    /// A handle for `when` that runs `call`; not yet scheduled.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn create<'py>(core: &Bound<'py, LoopCore>, when: f64, call: Call) -> PyResult<Bound<'py, Self>> {
+        let timer = Self {
+            when,
+            key: Guarded::new(None),
+        };
+        Bound::new(
+            core.py(),
+            PyClassInitializer::from(Handle::new(core, call)).add_subclass(timer),
+        )
+    }
+}
+
+#[pymethods]
+impl TimerHandle {
+    /// The time at which the callback is to run, on the loop's clock.
+    fn when(&self) -> f64 {
+        self.when
+    }
+
+    /// Does not run the callback; without effect if it has run.
+    #[pyo3(name = "cancel")]
+    fn py_cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if Handle::cancel(slf.as_super())? {
+            let key = slf.get().key.lock().take();
+            if let Some(key) = key
+                && let Some(core) = slf.as_super().get().core(slf.py())
+            {
+                core.get().cancel_timer(slf.py(), key);
+            }
+        }
+        Ok(())
+    }
+
+    #[getter]
+    fn _when(&self) -> f64 {
+        self.when
+    }
+
+    #[getter]
+    fn _scheduled(&self) -> bool {
+        self.key.lock().is_some()
+    }
+
+    fn _repr_info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let info = Handle::_repr_info(slf.as_super())?;
+        let at = usize::from(slf.as_super().get().is_cancelled()) + 1;
+        info.call_method1(
+            intern!(py, "insert"),
+            (at.min(info.len()?), format!("when={}", pyo3::types::PyFloat::new(py, slf.get().when).repr()?)),
+        )?;
+        Ok(info)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        pyo3::types::PyFloat::new(py, self.when).hash()
+    }
+
+    fn __richcmp__<'py>(
+        slf: &Bound<'py, Self>,
+        other: &Bound<'py, PyAny>,
+        op: CompareOp,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let truth = |value: bool| pyo3::types::PyBool::new(py, value).to_owned().into_any();
+        let Ok(other) = other.cast::<Self>() else {
+            return Ok(py.NotImplemented().into_bound(py));
+        };
+        let (mine, theirs) = (slf.get().when, other.get().when);
+        let same = || -> PyResult<bool> {
+            let (a, b) = (slf.as_super().get(), other.as_super().get());
+            if mine != theirs || a.is_cancelled() != b.is_cancelled() {
+                return Ok(false);
+            }
+            let callbacks = (a._callback(py), b._callback(py));
+            let args = (a.args(py)?, b.args(py)?);
+            Ok(callbacks.0.bind_eq(py, callbacks.1)? && args.0.bind_eq(py, args.1)?)
+        };
+        Ok(truth(match op {
+            CompareOp::Lt => mine < theirs,
+            CompareOp::Gt => mine > theirs,
+            CompareOp::Le => mine < theirs || same()?,
+            CompareOp::Ge => mine > theirs || same()?,
+            CompareOp::Eq => same()?,
+            CompareOp::Ne => !same()?,
+        }))
+    }
+}
+
+/// Equality of what may be missing.
+trait MaybeEqual {
+    fn bind_eq(&self, py: Python<'_>, other: Self) -> PyResult<bool>;
+}
+
+impl MaybeEqual for Option<Py<PyAny>> {
+    fn bind_eq(&self, py: Python<'_>, other: Self) -> PyResult<bool> {
+        match (self, other) {
+            (None, None) => Ok(true),
+            (Some(a), Some(b)) => a.bind(py).eq(b.bind(py)),
+            _ => Ok(false),
+        }
+    }
+}
+
+impl MaybeEqual for Option<Bound<'_, PyTuple>> {
+    fn bind_eq(&self, _py: Python<'_>, other: Self) -> PyResult<bool> {
+        match (self, other) {
+            (None, None) => Ok(true),
+            (Some(a), Some(b)) => a.eq(b),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// The error for `None` as a time.
+pub fn no_time(text: &'static str) -> PyErr {
+    PyTypeError::new_err(text)
+}

@@ -1,0 +1,208 @@
+//! The turn, and when it polls.
+//!
+//! A turn runs what was ready at its start; what its callbacks make ready runs in the next. asyncio polls before each turn. That
+//! costs a system call (0.3 µs and more) for a turn that may last 0.1 µs. So while something is ready, the loop polls, looks at the clock for
+//! timers and hears signals only every [`PERIOD`]: not by looking at the clock each turn, but by counting the entries that it runs,
+//! and learning how many fit in a period ([`Pace`]). When nothing is ready it polls at once.
+
+use super::handle::TimerHandle;
+use super::{Due, Entry, LoopCore};
+use plait_core::clock::{self, Nanos};
+use plait_core::fork;
+use plait_reactor::poller::Events;
+use pyo3::prelude::*;
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+/// About how often a busy loop polls.
+const PERIOD: Nanos = 50_000;
+/// How many entries it runs at most before it looks at the clock: what they may cost if each suddenly takes long.
+const MOST: usize = 64;
+
+thread_local! {
+    /// The loop that runs in this thread, and in which process: after a fork nothing runs in the child.
+    static RUNNING: Cell<(*mut pyo3::ffi::PyObject, u32)> = const { Cell::new((std::ptr::null_mut(), 0)) };
+}
+
+/// Our loop that runs in this thread.
+#[inline]
+pub fn running(py: Python<'_>) -> Option<Bound<'_, LoopCore>> {
+    let (object, generation) = RUNNING.get();
+    if object.is_null() || generation != fork::generation() {
+        return None;
+    }
+    // SAFETY: `Running` stands on the stack of `LoopCore::run` below us, whose caller holds a reference to the loop.
+    Some(unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<LoopCore>() }.to_owned())
+}
+
+/// That a loop runs in this thread, as long as this lives.
+struct Running((*mut pyo3::ffi::PyObject, u32));
+
+impl Running {
+    fn new(core: &Bound<'_, LoopCore>) -> Self {
+        Self(RUNNING.replace((core.as_ptr(), fork::generation())))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(self.0);
+    }
+}
+
+/// How many entries run between two looks at the clock.
+struct Pace {
+    entries: usize,
+    left: usize,
+    looked: Nanos,
+}
+
+impl Pace {
+    /// Looks before the first turn.
+    fn new() -> Self {
+        Self {
+            entries: 1,
+            left: 0,
+            looked: 0,
+        }
+    }
+
+    /// The clock has been read: so much time has passed for so many entries.
+    fn look(&mut self, now: Nanos) {
+        let passed = now.saturating_sub(self.looked);
+        self.looked = now;
+        if passed < PERIOD / 2 {
+            self.entries = (self.entries * 2).min(MOST);
+        } else if passed > PERIOD {
+            self.entries = (self.entries / 2).max(1);
+        }
+        self.left = self.entries;
+    }
+}
+
+impl LoopCore {
+    /// Runs turns until `stop()`.
+    ///
+    /// # Errors
+    /// `KeyboardInterrupt`, `SystemExit`, and what signal handlers raise. What has not run stays in the queue.
+    pub fn run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let core = slf.get();
+        let _running = Running::new(slf);
+        let mut events = Events::default();
+        let mut pace = Pace::new();
+        loop {
+            let mut todo = core.ready.lock().len();
+            if todo == 0 || pace.left == 0 || core.hurry.swap(false, Ordering::Relaxed) {
+                core.look(py, &mut events, &mut pace, todo > 0)?;
+                todo = core.ready.lock().len();
+            }
+            pace.left = pace.left.saturating_sub(todo);
+            if core.is_debug() {
+                Self::turn_in_debug_mode(slf, todo)?;
+            } else {
+                for _ in 0..todo {
+                    let entry = core.ready.lock().pop_front();
+                    let Some(entry) = entry else { break };
+                    entry.run(slf)?;
+                }
+            }
+            if core.stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Polls, sleeping if nothing is ready; then puts what is due in the queue, and hears signals.
+    fn look(&self, py: Python<'_>, events: &mut Events, pace: &mut Pace, busy: bool) -> PyResult<()> {
+        let next = self.timers.lock().next();
+        let now = clock::now();
+        let timeout = if busy || self.stopping.load(Ordering::Relaxed) {
+            Some(0)
+        } else {
+            next.map(|next| next.saturating_sub(now))
+        };
+        self.poll(py, events, timeout)?;
+        let now = if timeout == Some(0) { now } else { clock::now() };
+        pace.look(now);
+        if next.is_some() {
+            self.push_due(py, now);
+        }
+        py.check_signals()
+    }
+
+    fn poll(&self, py: Python<'_>, events: &mut Events, timeout: Option<Nanos>) -> PyResult<()> {
+        if timeout == Some(0) {
+            self.poller.wait(events, timeout)?;
+        } else {
+            self.waker.about_to_sleep();
+            if !self.ready.lock().is_empty() {
+                self.waker.awake();
+                return Ok(());
+            }
+            let done = py.detach(|| self.poller.wait(events, timeout));
+            self.waker.awake();
+            done?;
+        }
+        for event in events.iter() {
+            if event.fd == self.waker.descriptor() {
+                self.waker.drain();
+                continue;
+            }
+            // Those that are pushed are taken one by one: a guard does not go around a reference count of another object.
+            let (read, write) = {
+                let io = self.io.lock();
+                let watchers = io.get(event.fd);
+                let of = |wanted: bool, read: bool| {
+                    let watchers = watchers.filter(|_| wanted)?;
+                    let watcher = if read { &watchers.read } else { &watchers.write };
+                    watcher.as_ref().map(|watcher| watcher.entry(py))
+                };
+                (of(event.read, true), of(event.write, false))
+            };
+            let mut ready = self.ready.lock();
+            ready.extend(read);
+            ready.extend(write);
+        }
+        Ok(())
+    }
+
+    /// Puts the timers that are due in the queue.
+    fn push_due(&self, py: Python<'_>, now: Nanos) {
+        loop {
+            let due = self.timers.lock().pop(now);
+            let entry = match due {
+                None => return,
+                Some(Due::Native(native)) => Entry::Native(native),
+                Some(Due::Handle(handle)) => {
+                    handle.get().key.lock().take();
+                    Entry::Handle(upcast(py, handle))
+                }
+            };
+            self.push(py, entry);
+        }
+    }
+
+    #[cold]
+    fn turn_in_debug_mode(slf: &Bound<'_, Self>, todo: usize) -> PyResult<()> {
+        let py = slf.py();
+        for _ in 0..todo {
+            let entry = slf.get().ready.lock().pop_front();
+            let Some(entry) = entry else { break };
+            let object = entry.object(py);
+            let before = clock::now();
+            entry.run(slf)?;
+            #[expect(clippy::cast_precision_loss, reason = "a duration")]
+            let passed = (clock::now() - before) as f64 / 1e9;
+            if passed >= slf.getattr("slow_callback_duration")?.extract::<f64>()? {
+                slf.call_method1("_callback_was_slow", (object, passed))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The timer as the handle that it is.
+fn upcast(py: Python<'_>, handle: Py<TimerHandle>) -> Py<super::handle::Handle> {
+    handle.into_bound(py).into_super().unbind()
+}
