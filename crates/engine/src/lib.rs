@@ -55,7 +55,10 @@ mod engine {
         #[pymodule_export]
         use crate::asyncio::future::Future;
         #[pymodule_export]
-        use crate::asyncio::looping::LoopCore;
+        use crate::asyncio::looping::{
+            LoopCore,
+            handle::{Handle, TimerHandle},
+        };
         #[pymodule_export]
         use crate::asyncio::task::Task;
 
@@ -76,6 +79,7 @@ mod engine {
             plait_core::chain::enable();
         }
         crate::asyncio::future::init(module.py());
+        crate::asyncio::looping::methods::init(module.py())?;
         task::init(module.py());
         threading::init(module.py())?;
         futures::init(module.py())?;

@@ -32,7 +32,11 @@ impl Interest {
     }
 
     fn bits(self) -> u32 {
-        let read = if self.read { libc::EPOLLIN | libc::EPOLLPRI } else { 0 };
+        let read = if self.read {
+            libc::EPOLLIN | libc::EPOLLPRI
+        } else {
+            0
+        };
         let write = if self.write { libc::EPOLLOUT } else { 0 };
         (read | write).cast_unsigned()
     }
@@ -140,7 +144,11 @@ impl Poller {
             }
         };
         if interest.is_none() {
-            return if before.is_none() { Ok(()) } else { control(libc::EPOLL_CTL_DEL) };
+            return if before.is_none() {
+                Ok(())
+            } else {
+                control(libc::EPOLL_CTL_DEL)
+            };
         }
         // Somebody may have closed the descriptor without a word, and its number be in use again.
         if before.is_none() {
@@ -219,7 +227,10 @@ impl Poller {
             NANOSECONDS.store(false, Ordering::Relaxed);
         }
         // Rounded up: a timer that is not yet due would only have the loop turn in vain.
-        self.wait_milliseconds(events, i32::try_from(timeout.div_ceil(1_000_000)).unwrap_or(i32::MAX))
+        self.wait_milliseconds(
+            events,
+            i32::try_from(timeout.div_ceil(1_000_000)).unwrap_or(i32::MAX),
+        )
     }
 }
 
@@ -229,7 +240,10 @@ mod tests {
     use super::*;
     use crate::Waker;
 
-    const READ: Interest = Interest { read: true, write: false };
+    const READ: Interest = Interest {
+        read: true,
+        write: false,
+    };
 
     #[test]
     fn a_waker_ends_the_sleep_and_stays_quiet_when_nobody_sleeps() {
@@ -244,7 +258,10 @@ mod tests {
         poller.wait(&mut events, None).unwrap();
         waker.awake();
         let event = events.iter().next().unwrap();
-        assert_eq!((event.fd, event.read, event.write), (waker.descriptor(), true, false));
+        assert_eq!(
+            (event.fd, event.read, event.write),
+            (waker.descriptor(), true, false)
+        );
         waker.drain();
         poller.wait(&mut events, Some(0)).unwrap();
         assert_eq!(events.iter().count(), 0);

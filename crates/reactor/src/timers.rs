@@ -187,7 +187,10 @@ impl<T> Timers<T> {
 
     #[inline]
     fn take(&mut self, place: u32, order: u64) -> Option<T> {
-        let slot = self.places.get_mut(place as usize).filter(|slot| slot.order == order)?;
+        let slot = self
+            .places
+            .get_mut(place as usize)
+            .filter(|slot| slot.order == order)?;
         let value = slot.value.take()?;
         // No timer has this number: marks that point here are stale from now on.
         slot.order = u64::MAX;

@@ -52,7 +52,11 @@ impl Call {
                 self.args.len(),
                 std::ptr::null_mut(),
             );
-            let error = if result.is_null() { Some(PyErr::fetch(py)) } else { None };
+            let error = if result.is_null() {
+                Some(PyErr::fetch(py))
+            } else {
+                None
+            };
             if ffi::PyContext_Exit(self.context.as_ptr()) != 0 {
                 let exit = PyErr::fetch(py);
                 ffi::Py_XDECREF(result);
@@ -171,7 +175,11 @@ impl Handle {
     }
 
     fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, LoopCore>> {
-        self.event_loop.bind(py).cast::<LoopCore>().ok().map(|core| (*core).clone())
+        self.event_loop
+            .bind(py)
+            .cast::<LoopCore>()
+            .ok()
+            .map(|core| (*core).clone())
     }
 
     fn args<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
@@ -288,7 +296,9 @@ impl Handle {
         if !slf.is_exact_instance_of::<Self>() && !slf.is_exact_instance_of::<TimerHandle>() {
             return Ok(slf.get_type().unbind());
         }
-        Ok(standard(slf.py(), slf.is_instance_of::<TimerHandle>())?.clone().unbind())
+        Ok(standard(slf.py(), slf.is_instance_of::<TimerHandle>())?
+            .clone()
+            .unbind())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -380,7 +390,10 @@ impl TimerHandle {
         let at = usize::from(slf.as_super().get().is_cancelled()) + 1;
         info.call_method1(
             intern!(py, "insert"),
-            (at.min(info.len()?), format!("when={}", pyo3::types::PyFloat::new(py, slf.get().when).repr()?)),
+            (
+                at.min(info.len()?),
+                format!("when={}", pyo3::types::PyFloat::new(py, slf.get().when).repr()?),
+            ),
         )?;
         Ok(info)
     }

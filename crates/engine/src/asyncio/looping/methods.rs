@@ -31,7 +31,12 @@ impl LoopCore {
 
     /// What debug mode asks of a call from Python code.
     #[cold]
-    fn check_call(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, method: &str, thread: bool) -> PyResult<()> {
+    fn check_call(
+        slf: &Bound<'_, Self>,
+        callback: &Bound<'_, PyAny>,
+        method: &str,
+        thread: bool,
+    ) -> PyResult<()> {
         if thread {
             slf.call_method0(intern!(slf.py(), "_check_thread"))?;
         }
@@ -164,12 +169,17 @@ fn descriptor(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
         match number {
             Ok(number) => number,
             Err(_) => {
-                return Err(PyValueError::new_err(format!("Invalid file object: {}", file.repr()?)));
+                return Err(PyValueError::new_err(format!(
+                    "Invalid file object: {}",
+                    file.repr()?
+                )));
             }
         }
     };
     if number < 0 {
-        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+        return Err(PyValueError::new_err(format!(
+            "Invalid file descriptor: {number}"
+        )));
     }
     Ok(number)
 }
@@ -236,7 +246,9 @@ unsafe fn soon(
             LoopCore::check(&core, &callback, method, !threadsafe)?;
             let call = Call {
                 callback: Held::new(*args),
-                args: (1..given).map(|at| Held::new(*args.add(at))).collect::<SmallVec<_>>(),
+                args: (1..given)
+                    .map(|at| Held::new(*args.add(at)))
+                    .collect::<SmallVec<_>>(),
                 context: current_context(py, context.as_ref())?,
             };
             let handle = LoopCore::handle(&core, call)?;
@@ -308,7 +320,9 @@ impl LoopCore {
         let when = if slf.get().own_clock && delay.is_exact_instance_of::<PyFloat>() {
             slf.get().time() + delay.extract::<f64>()?
         } else {
-            slf.call_method0(intern!(slf.py(), "time"))?.add(delay)?.extract()?
+            slf.call_method0(intern!(slf.py(), "time"))?
+                .add(delay)?
+                .extract()?
         };
         Self::check(slf, callback, "call_later", true)?;
         Self::schedule(slf, when, Self::call(callback, args, context)?)
@@ -335,6 +349,7 @@ impl LoopCore {
         Future::create(slf.py(), slf.as_any())
     }
 
+    #[pyo3(signature = (fd, callback, *args))]
     fn _add_reader<'py>(
         slf: &Bound<'py, Self>,
         fd: &Bound<'py, PyAny>,
@@ -344,6 +359,7 @@ impl LoopCore {
         Self::watch_handle(slf, fd, Direction::Read, callback, args)
     }
 
+    #[pyo3(signature = (fd, callback, *args))]
     fn _add_writer<'py>(
         slf: &Bound<'py, Self>,
         fd: &Bound<'py, PyAny>,

@@ -107,7 +107,10 @@ fn failed(core: &Bound<'_, LoopCore>, object: &Bound<'_, PyAny>, error: PyErr) -
     if leaves(py, &error) {
         return Err(error);
     }
-    core.call_method1(intern!(py, "_native_callback_failed"), (object, error.into_value(py)))?;
+    core.call_method1(
+        intern!(py, "_native_callback_failed"),
+        (object, error.into_value(py)),
+    )?;
     Ok(())
 }
 
