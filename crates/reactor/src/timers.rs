@@ -122,7 +122,7 @@ impl<T> Timers<T> {
     }
 
     /// When the next one is due.
-    pub fn next(&mut self) -> Option<Nanos> {
+    pub fn next_due(&mut self) -> Option<Nanos> {
         self.head().map(|(mark, _)| mark.when)
     }
 
@@ -213,7 +213,7 @@ mod tests {
         for (value, when) in [(1, 50), (2, 10), (3, 50), (4, 10), (5, 50)] {
             timers.add(when, value);
         }
-        assert_eq!(timers.next(), Some(10));
+        assert_eq!(timers.next_due(), Some(10));
         assert_eq!(due(&mut timers, 9), []);
         assert_eq!(due(&mut timers, 50), [2, 4, 1, 3, 5]);
         assert!(timers.is_empty());
@@ -273,7 +273,7 @@ mod tests {
                 _ => {
                     now += random() % 100;
                     model.sort_unstable_by_key(|(when, value, _)| (*when, *value));
-                    assert_eq!(timers.next(), model.first().map(|(when, ..)| *when));
+                    assert_eq!(timers.next_due(), model.first().map(|(when, ..)| *when));
                     let later = model.partition_point(|(when, ..)| *when <= now);
                     let expected: Vec<_> = model.drain(..later).map(|(_, value, _)| value).collect();
                     assert_eq!(due(&mut timers, now), expected);

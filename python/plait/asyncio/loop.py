@@ -1,7 +1,7 @@
 """The event loop: what is hot is native (`plait._engine.asyncio.LoopCore`), the rest is the running version's own.
 
-`EventLoop` derives from the native half first and from the standard library's selector loop second, so arguments, checks and texts of what is inherited are always
-those of the running version. See docs/design/loop.md.
+`EventLoop` derives from the native half first and from the standard library's selector loop second, so arguments, checks
+and texts of what is inherited are always those of the running version. See docs/design/loop.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import selectors
 import signal
 import sys
 import threading
-from asyncio import coroutines, events, format_helpers, tasks
+from asyncio import events, format_helpers, tasks
 from asyncio.log import logger
 from asyncio.unix_events import SelectorEventLoop as _StandardLoop
 
@@ -131,7 +131,7 @@ class EventLoop(LoopCore, _StandardLoop):
             self._old_agen_hooks = None
 
     # --- signals ------------------------------------------------------------------------------------
-    # A signal that comes between the last look at signals and the sleep would be slept over: so it always writes to the self-pipe.
+    # A signal between the last look at signals and the sleep would be slept over: so it writes to the self-pipe.
 
     def _watch_signals(self) -> int | None:
         """Have signals end the loop's sleep. What they wrote to before; None outside of the main thread."""

@@ -115,7 +115,7 @@ impl LoopCore {
 
     /// Polls, sleeping if nothing is ready; then puts what is due in the queue, and hears signals.
     fn look(&self, py: Python<'_>, events: &mut Events, pace: &mut Pace, busy: bool) -> PyResult<()> {
-        let next = self.timers.lock().next();
+        let next = self.timers.lock().next_due();
         let now = clock::now();
         let timeout = if busy || self.stopping.load(Ordering::Relaxed) {
             Some(0)
