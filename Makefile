@@ -6,6 +6,8 @@ VENV    ?= .venv
 # release is what users get; quick builds in a fraction of the time and serves the tests.
 PROFILE ?= release
 SUITES  ?=
+ROWS    ?=
+KEEP    ?=
 
 BIN      := $(VENV)/bin
 NEED     := .ci/need
@@ -63,11 +65,11 @@ test-python:  ## Python tests and conformance on one interpreter: PYTHON=python3
 test-all: test  ## make test, then test-python on every other CPython found
 	@.ci/each-python
 
-bench: ## plait against the standard library and its rivals, in one run
+bench: ## plait against the standard library and its rivals, in one run; ROWS=loop,queue picks some, KEEP=1 keeps them
 	@$(MAKE) --no-print-directory build PROFILE=release
 	$(call say,benchmarks: plait beside the standard library)
 	@$(BIN)/python -m pip install -q --group bench || echo "the rivals could not be installed: rows without them say so"
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(if $(ROWS),--rows "$(ROWS)") $(if $(KEEP),--keep)
 
 lint: $(TOOLS)  ## rustfmt, clippy, ruff
 	$(call say,cargo fmt)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine, plot, table, verdict
 from benchmarks.row import REGIMES
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         results.append(result)
         print(f"[{number:2}/{len(planned)}] {table.line(result)}", flush=True)
     facts["minutes"] = round((time.monotonic() - started) / 60, 1)
+    if args.keep:
+        _keep(facts, results)
+        return _conclude(results, args.check)
     whole = not (args.rows or args.quick or args.self_check or args.regimes != ",".join(REGIMES))
     path = args.json or (RESULTS / f"{facts['interpreter']}.json" if whole else None)
     if path is not None:
@@ -55,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--rows", default="", metavar="PART", help="only rows whose name, title or heading contains PART"
+        "--rows",
+        default="",
+        metavar="PART",
+        help="only rows whose name, title or heading contains PART, or one of several with commas between",
     )
     parser.add_argument("--regimes", default=",".join(REGIMES), help="comma-separated; default: %(default)s")
     parser.add_argument(
@@ -63,6 +70,11 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--json", type=Path, metavar="PATH", help="keep the results here, and leave docs/ alone"
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="put these rows in place of those in the kept results, and write docs/ anew",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 where a floor is missed")
     parser.add_argument(
@@ -84,6 +96,24 @@ def _write_documents() -> None:
     page = DOCS / "benchmarks.md"
     page.write_text(table.page(runs), encoding="utf-8")
     print(f"wrote {page}")
+
+
+def _keep(facts: Mapping[str, object], results: Sequence[Result]) -> None:
+    """Put the results in place of the kept ones of the same rows. Each row says which commit it measured."""
+    path = RESULTS / f"{facts['interpreter']}.json"
+    kept: dict[str, Any] = {"machine": facts, "results": []}
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        facts = {**facts, "minutes": round(kept["machine"]["minutes"] + facts["minutes"], 1)}
+    fresh = {(result["name"], result["regime"]): result for result in results}
+    merged = [
+        fresh.pop((old["name"], old["regime"]), {"commit": kept["machine"]["commit"], **old})
+        for old in kept["results"]
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_dump(facts, [*merged, *fresh.values()]), encoding="utf-8")
+    print(f"kept in {path}")
+    _write_documents()
 
 
 def _dump(facts: Mapping[str, object], results: Sequence[Result]) -> str:

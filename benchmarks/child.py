@@ -14,11 +14,17 @@ def main() -> None:
     """Run the order: `{"kind": "row" | a footprint's kind, ...}`."""
     order = json.loads(sys.argv[1])
     regimes.enter(order.get("regime", ""))
-    from benchmarks import footprint
+    from benchmarks import footprint, footprint_loop
     from benchmarks.contenders import LeftOut
 
+    kind = str(order["kind"])
     try:
-        answer = _row(order) if order["kind"] == "row" else footprint.measure(order)
+        if kind == "row":
+            answer = _row(order)
+        elif kind.startswith("loop-"):
+            answer = {"value": footprint_loop.measure(order)}
+        else:
+            answer = footprint.measure(order)
     except LeftOut as reason:
         answer = {"left_out": str(reason)}
     print(json.dumps(answer), flush=True)

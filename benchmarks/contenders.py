@@ -8,13 +8,21 @@ regime plait is imported after the process was confined.
 
 import importlib
 import importlib.metadata
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 BASELINE = "stdlib"
 CANDIDATE = "plait"
-RIVALS = ("aiologic", "culsans")
+THREAD_RIVALS = ("aiologic", "culsans")
+LOOP_RIVALS = ("uvloop", "rloop")
+RIVALS = (*THREAD_RIVALS, *LOOP_RIVALS)
+# No rival, but a measure: what a switch costs where nobody schedules, so what no loop can save.
+BARE = "bare"
 
 
 class LeftOut(Exception):
@@ -26,6 +34,42 @@ def load(name: str) -> SimpleNamespace:
     if name in RIVALS and version(name) is None:
         raise LeftOut(f"{name} is not installed (pip install {name})")
     return _LOADERS[name]()
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """A contender of the rows about coroutines: the module that programs import as asyncio, and its loop."""
+
+    name: str
+    asyncio: Any
+    new_event_loop: Callable[[], Any]
+
+
+def loops(name: str) -> Loops:
+    """The loop of the contender called `name`. A rival brings a loop only: the rest is the standard library's."""
+    if name == CANDIDATE:
+        try:
+            ours = importlib.import_module("plait.asyncio")
+        except ModuleNotFoundError:
+            raise LeftOut("plait.asyncio is not in this build") from None
+        return Loops(name, ours, ours.new_event_loop)
+    asyncio = importlib.import_module("asyncio")
+    if name == BASELINE:
+        return Loops(name, asyncio, asyncio.new_event_loop)
+    if version(name) is None:
+        raise LeftOut(f"{name} is not installed (pip install {name})")
+    if _switches_the_gil_on(name):
+        raise LeftOut(f"{name} is not ready for a free-threaded interpreter: it switches the GIL on")
+    return Loops(name, asyncio, importlib.import_module(name).new_event_loop)
+
+
+@cache
+def _switches_the_gil_on(name: str) -> bool:
+    """Asked of another process: once it is on, every later figure of this one would be wrong."""
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False
+    code = f"import sys, {name}; sys.exit(sys._is_gil_enabled())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode != 0
 
 
 def version(name: str) -> str | None:

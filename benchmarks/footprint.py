@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from benchmarks import contenders
@@ -28,6 +29,7 @@ class Footprint:
     rounds: int = 3
     floor: float | None = None
     limit: float | None = None  # in the row's unit, where a ratio means nothing
+    quick: Mapping[str, object] = field(default_factory=dict)  # what a quick run orders instead
 
     @property
     def contenders(self) -> tuple[str, ...]:
@@ -86,13 +88,14 @@ def _bytes_each(make: type, count: int) -> float:
     kept.extend([None] * count)
     gc.collect()
     gc.disable()
-    before = _resident_bytes()
+    before = resident_bytes()
     for place in range(100, count + 100):
         kept[place] = make()
-    return (_resident_bytes() - before) / count
+    return (resident_bytes() - before) / count
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
+    """What of this process lies in memory."""
     with open("/proc/self/statm", "rb") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

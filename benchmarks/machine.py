@@ -35,7 +35,7 @@ def facts() -> dict[str, object]:
         "kernel": ".".join(platform.release().split(".")[:2]),
         "load_average_before": round(os.getloadavg()[0], 2),
         "versions": {name: contenders.version(name) for name in (contenders.CANDIDATE, *contenders.RIVALS)},
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -57,7 +57,7 @@ def _cpu_model() -> str:
     return _cpuinfo("model name") or platform.machine()
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit measured, with `+` where the tree differs from it."""
     try:
         head = subprocess.run(

@@ -23,14 +23,16 @@ _STYLE = """
 .one { stroke: #57606a; stroke-width: 1.4 } .spread { stroke: #24292f; stroke-width: 1.2 }
 .good { fill: #2da44e } .bad { fill: #cf222e } .worse { fill: #fb8f44 }
 .floor { stroke: #24292f; stroke-width: 2.4 } .goal { fill: none; stroke: #24292f; stroke-width: 1.4 }
-.aiologic { fill: #bf8700 } .culsans { fill: #8250df } .page { fill: #ffffff }
+.aiologic { fill: #bf8700 } .culsans { fill: #8250df } .uvloop { fill: #0969da } .rloop { fill: #bf3989 }
+.bare { fill: #57606a } .page { fill: #ffffff }
 text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif }
 .title { font-size: 17px; font-weight: 600 } .heading { font-weight: 600; font-size: 13px }
 @media (prefers-color-scheme: dark) {
 .text { fill: #e6edf3 } .faint { fill: #9198a1 } .grid { stroke: #30363d } .one { stroke: #9198a1 }
 .good { fill: #3fb950 } .bad { fill: #f85149 } .worse { fill: #db6d28 }
 .spread, .floor, .goal { stroke: #e6edf3 }
-.aiologic { fill: #d29922 } .culsans { fill: #ab7df8 } .page { fill: #0d1117 }
+.aiologic { fill: #d29922 } .culsans { fill: #ab7df8 } .uvloop { fill: #4493f8 } .rloop { fill: #f778ba }
+.bare { fill: #9198a1 } .page { fill: #0d1117 }
 }
 """
 
@@ -111,13 +113,18 @@ def _header(machine: Mapping[str, Any]) -> list[str]:
         _text(354, y, "floor", "text"),
         _goal(402, y - 4),
         _text(412, y, "goal", "text"),
-        _dot("aiologic", 460, y - 4),
-        _text(468, y, "aiologic", "text"),
-        _dot("culsans", 534, y - 4),
-        _text(542, y, "culsans", "text"),
-        _line("spread", 602, y - 4, 624, y - 4),
-        _text(630, y, "quartiles", "text"),
+        *_legend(460, y, ("aiologic", "culsans", "uvloop", "rloop", "bare")),
+        _line("spread", 808, y - 4, 830, y - 4),
+        _text(836, y, "quartiles", "text"),
     ]
+
+
+def _legend(x: float, y: float, names: Sequence[str]) -> list[str]:
+    marks = []
+    for name in names:
+        marks += [_dot(name, x, y - 4), _text(x + 8, y, name, "text")]
+        x += 22 + 7 * len(name)
+    return marks
 
 
 def _bar(row: Result, y: float, scale: _Scale) -> list[str]:

@@ -4,7 +4,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,8 @@ from benchmarks import contenders
 Run = Callable[[int], object]
 Setup = Callable[[], AbstractContextManager[Run]]
 
+# Stands for whichever rival was the quickest of the run.
+BEST_RIVAL = "best rival"
 QUIET, ONE_CORE, HOGS = REGIMES = ("quiet", "one core", "two hogs")
 FREE_THREADED = (
     bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -35,15 +37,26 @@ class Row:
     floor: float | None = None
     goal: float | None = None
     regimes: tuple[str, ...] = (QUIET,)
+    others: Mapping[str, float] = field(default_factory=dict)  # floors against other contenders, or BEST_RIVAL
     batch: int = 1  # `n` is always a multiple of this
+    whole: bool = False  # one batch is a sample, however long it takes
     free_threaded_only: bool = False
+
+    def share(self) -> float:
+        """How much of its floors the row is held to on this interpreter."""
+        return FREE_THREADED_SHARE if FREE_THREADED and not self.free_threaded_only else 1.0
 
     def held_to(self, regime: str) -> tuple[float | None, float | None]:
         """Floor and goal on this interpreter in `regime`: goals are meant for a quiet machine."""
-        share = FREE_THREADED_SHARE if FREE_THREADED and not self.free_threaded_only else 1.0
+        share = self.share()
         floor = None if self.floor is None else self.floor * share
         goal = None if self.goal is None or regime != QUIET else self.goal * share
         return floor, goal
+
+    def held_against(self) -> dict[str, float]:
+        """Floors against others on this interpreter; one of 1 or less, "not behind", is the same everywhere."""
+        share = self.share()
+        return {other: floor if floor <= 1 else max(1.0, floor * share) for other, floor in self.others.items()}
 
 
 class Group:

@@ -3,17 +3,23 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks import regimes, verdict
+from benchmarks import footprint, footprint_loop, machine, programs, regimes, verdict
 from benchmarks.contenders import CANDIDATE, LeftOut
-from benchmarks.footprint import FOOTPRINTS, Footprint
+from benchmarks.footprint import Footprint
+from benchmarks.programs import Mean, Program
 from benchmarks.row import HOGS, QUIET, REGIMES, Row
 from benchmarks.rows import ROWS
 
 Result = dict[str, Any]
+Planned = Row | Footprint | Program | Mean
+
+FOOTPRINTS = {**footprint.FOOTPRINTS, **footprint_loop.FOOTPRINTS}
+# What runs once, in the quiet regime, beside the rows that are timed.
+OTHERS: dict[str, Planned] = {**FOOTPRINTS, **programs.PROGRAMS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +34,10 @@ class Effort:
     seconds: float = 0.06
     seconds_beside_hogs: float = 0.2
     self_check: bool = False
+    quick: bool = False
 
 
-QUICK = Effort(processes=1, rounds=5, seconds=0.02, seconds_beside_hogs=0.06)
+QUICK = Effort(processes=1, rounds=5, seconds=0.02, seconds_beside_hogs=0.06, quick=True)
 # A child that is silent for so long hangs: no row takes a tenth of it.
 CHILD_TIMEOUT_S = 120
 
@@ -39,60 +46,79 @@ class ChildFailed(Exception):
     """The measured process died or hung; the text is the last thing that it said."""
 
 
-def plan(pattern: str, chosen_regimes: Sequence[str]) -> list[tuple[str, Row | Footprint]]:
-    """Regime and row of all that `pattern` (a part of name, title or heading) and the regimes choose."""
+def plan(pattern: str, chosen_regimes: Sequence[str]) -> list[tuple[str, Planned]]:
+    """Regime and row of all that `pattern` and the regimes choose.
 
-    def chosen(row: Row | Footprint) -> bool:
-        return pattern.lower() in f"{row.name} {row.title} {row.group}".lower()
+    `pattern` is a part of the name, the title or the heading, or several of them with commas between.
+    """
+    parts = [part.strip().lower() for part in pattern.split(",")]
+
+    def chosen(row: Planned) -> bool:
+        text = f"{row.name} {row.title} {row.group}".lower()
+        return any(part in text for part in parts)
 
     rows = [row for row in ROWS.values() if chosen(row)]
-    footprints = [row for row in FOOTPRINTS.values() if chosen(row) and QUIET in chosen_regimes]
-    timed = [
+    others = [row for row in OTHERS.values() if chosen(row) and QUIET in chosen_regimes]
+    timed: list[tuple[str, Planned]] = [
         (regime, row)
         for regime in REGIMES
         if regime in chosen_regimes
         for row in rows
         if regime in row.regimes
     ]
-    return [*timed, *((QUIET, row) for row in footprints)]
+    return [*timed, *((QUIET, row) for row in others)]
 
 
-def run(planned: Sequence[tuple[str, Row | Footprint]], effort: Effort) -> Iterator[Result]:
+def run(planned: Sequence[tuple[str, Planned]], effort: Effort) -> Iterator[Result]:
     """The result of each planned row, one after the other; a row that fails is a result that says so."""
+    commit = machine.commit()
+    done: dict[str, Result] = {}
     for regime in REGIMES:
         here = [row for at, row in planned if at == regime]
         if not here:
             continue
         with regimes.around(regime):
             for row in here:
-                yield _measured(row, regime, effort)
+                done[row.name] = result = _measured(row, regime, effort, done)
+                yield {**result, "commit": commit}
 
 
-def _measured(row: Row | Footprint, regime: str, effort: Effort) -> Result:
-    if isinstance(row, Row):
-        floor, goal = row.held_to(regime)
-        unit, baseline = "s", row.baseline
-    else:
-        floor, goal, unit, baseline = row.floor, None, row.unit, row.contenders[0]
-    if effort.self_check:
-        floor = goal = None
+def _measured(row: Planned, regime: str, effort: Effort, done: Mapping[str, Result]) -> Result:
     about: Result = {
         "name": row.name,
         "title": row.title,
         "group": row.group,
         "regime": regime,
-        "unit": unit,
-        "baseline": baseline,
-        "floor": floor,
-        "goal": goal,
+        "unit": row.unit if isinstance(row, Footprint) else "s",
+        "baseline": row.contenders[0] if isinstance(row, Footprint) else row.baseline,
+        "floor": None,
+        "goal": None,
         "contenders_left_out": {},
     }
+    if not effort.self_check:
+        about.update(_held_to(row, regime))
     try:
-        return _timed(row, about, effort) if isinstance(row, Row) else _footprint(row, about, effort)
+        if isinstance(row, Row):
+            return _timed(row, about, effort)
+        if isinstance(row, Footprint):
+            return _footprint(row, about, effort)
+        if isinstance(row, Program):
+            return _program(row, about, effort)
+        return _mean(row, about, done)
     except LeftOut as reason:
         return {**about, "verdict": verdict.LEFT_OUT, "why": str(reason)}
     except ChildFailed as failure:
         return {**about, "verdict": verdict.ERROR, "why": str(failure)}
+
+
+def _held_to(row: Planned, regime: str) -> Result:
+    """Floor, goal and floors against others on this interpreter; a floor of 1 or less is the same everywhere."""
+    if isinstance(row, Row):
+        floor, goal = row.held_to(regime)
+        return {"floor": floor, "goal": goal, "others": row.held_against()}
+    if isinstance(row, Footprint):
+        return {"floor": row.floor}
+    return {"floor": row.floor, "goal": row.goal, "others": dict(row.others)}
 
 
 def _timed(row: Row, about: Result, effort: Effort) -> Result:
@@ -117,13 +143,14 @@ def _timed(row: Row, about: Result, effort: Effort) -> Result:
 
 def _footprint(row: Footprint, about: Result, effort: Effort) -> Result:
     values: dict[str, list[float]] = {}
+    order = {**row.order, **(row.quick if effort.quick else {})}
     for _ in range(min(row.rounds, effort.processes * effort.rounds)):
         for name in row.contenders:
             if name in about["contenders_left_out"]:
                 continue
             measured_name = about["baseline"] if effort.self_check and name == CANDIDATE else name
             try:
-                answer = _ask({**row.order, "contender": measured_name})
+                answer = _ask({**order, "contender": measured_name})
             except LeftOut as reason:
                 if name in (about["baseline"], CANDIDATE):
                     raise
@@ -131,6 +158,26 @@ def _footprint(row: Footprint, about: Result, effort: Effort) -> Result:
             else:
                 values.setdefault(name, []).append(answer["value"])
     return verdict.result(about, values, limit=row.limit)
+
+
+def _program(row: Program, about: Result, effort: Effort) -> Result:
+    if effort.self_check:
+        row = replace(row, setups=dict.fromkeys((row.baseline, CANDIDATE), row.setups[row.baseline]))
+    rounds = 1 if effort.quick else row.rounds
+    try:
+        values, about["contenders_left_out"] = programs.take(row, rounds, effort.seconds)
+    except (AssertionError, OSError, subprocess.SubprocessError) as failure:
+        raise ChildFailed(f"{type(failure).__name__}: {failure}") from failure
+    return verdict.result(about, values)
+
+
+def _mean(row: Mean, about: Result, done: Mapping[str, Result]) -> Result:
+    parts = [done.get(name, {}).get("figures") for name in row.parts]
+    measured = [part for part in parts if part]
+    if len(measured) < len(parts):
+        raise LeftOut(f"{len(parts) - len(measured)} of its {len(parts)} parts were not measured")
+    samples = [{name: each["samples"] for name, each in part.items()} for part in measured]
+    return verdict.result(about, programs.mean(samples))
 
 
 def _ask(order: dict[str, Any]) -> dict[str, Any]:

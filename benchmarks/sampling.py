@@ -34,7 +34,10 @@ def take(row: Row, rounds: int, sample_seconds: float) -> tuple[dict[str, Sample
                     raise
                 left_out[name] = str(reason)
         check_same_work(row, runs)
-        counts = {name: calibrate(run, row.batch, sample_seconds) for name, run in runs.items()}
+        counts = {
+            name: row.batch if row.whole else calibrate(run, row.batch, sample_seconds)
+            for name, run in runs.items()
+        }
         samples = {name: Samples() for name in runs}
         for _ in range(rounds):
             for name, run in runs.items():
@@ -46,7 +49,7 @@ def take(row: Row, rounds: int, sample_seconds: float) -> tuple[dict[str, Sample
 
 def check_same_work(row: Row, runs: Mapping[str, Run]) -> object:
     """Run a few operations of each contender; what they return has to be the same, and is returned."""
-    results = {name: run(3 * row.batch) for name, run in runs.items()}
+    results = {name: run(row.batch if row.whole else 3 * row.batch) for name, run in runs.items()}
     expected = results[row.baseline]
     different = {name: result for name, result in results.items() if result != expected}
     if different:

@@ -1,11 +1,12 @@
 """Results as text: one line for the terminal, and the page `docs/benchmarks.md`."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import plot, verdict
-from benchmarks.contenders import CANDIDATE, RIVALS
+from benchmarks.contenders import BARE, CANDIDATE, RIVALS
 
 Result = Mapping[str, Any]
 
@@ -31,7 +32,11 @@ def line(result: Result) -> str:
         f"  {name} {_times(ratio)}" for name, ratio in result["ratios"].items() if name != CANDIDATE
     )
     ratio = _spread(result["ratios"].get(CANDIDATE))
-    return f"{head} {before:>9} → {after:>9}  {ratio:22} {result['verdict']:6}{held}{rivals}"
+    against = "".join(
+        f"  {_times(each)} of {each['name']}, floor {_number(each['floor'])}"
+        for each in result.get("against", {}).values()
+    )
+    return f"{head} {before:>9} → {after:>9}  {ratio:22} {result['verdict']:6}{held}{rivals}{against}"
 
 
 def page(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -44,8 +49,10 @@ _INTRODUCTION = """\
 <!-- Written by `python -m benchmarks` from benchmarks/results/*.json: do not edit. -->
 # Benchmarks
 
-`make bench` measures plait, the standard library, and [aiologic](https://pypi.org/project/aiologic/) and
-[culsans](https://pypi.org/project/culsans/) where they have the thing that a row is about.
+`make bench` measures plait, the standard library, and their rivals where they have the thing that a row is about:
+[aiologic](https://pypi.org/project/aiologic/) and [culsans](https://pypi.org/project/culsans/) for threads,
+[uvloop](https://pypi.org/project/uvloop/) and [rloop](https://pypi.org/project/rloop/) for coroutines, each with the
+standard library's tasks, as it is meant to be used.
 
 - **In turn.** Contenders of a row run alternately in one process (A B A B …), so that noise hits all of
   them. The **ratio** is the standard library's time divided by plait's, taken pair by pair: 10 means ten
@@ -61,8 +68,15 @@ _INTRODUCTION = """\
   tie within the spread. Rows that lose, or miss their floor, stand at the top of each section.
 - **CPU** is what the whole process used for an operation, all threads together: what spinning costs shows
   here.
-- **Memory** is the growth of the process's resident set over 20,000 objects, which counts what Rust
-  allocates too.
+- **Memory** is the growth of the process's resident set over 20,000 objects (5,000 connections), which counts what
+  Rust allocates too.
+- **Against others**: rows about coroutines are held to a second floor, against the rival that was quickest in that
+  row, and the switches to a third, against *bare* `coro.send(None)` of the same coroutine, which is what a switch
+  costs where nobody schedules (1 / 1.3 = 0.77). Printed is that one's time divided by plait's.
+- **Echo**: the contender's server is the measured process; one other process of blocking sockets keeps eight
+  connections busy. On loopback most of the time is the kernel's, on both sides.
+- **Servers and pyperformance** run unchanged, under `plait run` for plait, each contender in processes of its own and
+  in turn. wrk keeps 32 connections busy; the figure is the time of a request.
 """
 
 
@@ -72,7 +86,7 @@ def _section(machine: Mapping[str, Any], results: Sequence[Result]) -> str:
     parts = [
         f"## {python}\n",
         f"![Ratios of every row]({plot.file_name(machine)})\n",
-        f"{_conditions(machine)}\n",
+        f"{_conditions(machine, results)}\n",
         _losers(measured),
     ]
     parts += [f"### {group}\n\n{_table(rows)}" for group, rows in verdict.grouped(measured)]
@@ -81,14 +95,18 @@ def _section(machine: Mapping[str, Any], results: Sequence[Result]) -> str:
     return "\n".join(parts)
 
 
-def _conditions(machine: Mapping[str, Any]) -> str:
+def _conditions(machine: Mapping[str, Any], results: Iterable[Result]) -> str:
+    counted = Counter(str(result.get("commit", machine["commit"])) for result in results)
+    commits = "commit " + ", ".join(
+        name if len(counted) == 1 else f"{name} ({count} rows)" for name, count in counted.most_common()
+    )
     optimised = ", guided by a profile" if machine["optimised"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     kind = "virtual " if machine["virtual_machine"] else ""
     return (
         f"Measured {machine['date']} in {machine['minutes']} minutes on {machine['cores']} {kind}cores of "
         f"{machine['cpu']}, Linux {machine['kernel']}, load {machine['load_average_before']} before; "
-        f"interpreter built with {machine['compiler']}{optimised}; {versions}; commit {machine['commit']}."
+        f"interpreter built with {machine['compiler']}{optimised}; {versions}; {commits}."
     )
 
 
@@ -100,9 +118,13 @@ def _losers(results: Iterable[Result]) -> str:
     for result in bad:
         figure = _spread(result["ratios"].get(CANDIDATE)) or quantity(result, CANDIDATE)
         floor = "" if result["floor"] is None else f" (floor {_number(result['floor'])})"
-        lines.append(
-            f"- {result['title']}, {result['regime']}: {figure}, {_mark(result).replace('*', '')}{floor}\n"
+        others = "".join(
+            f"; {_times(each)} of {each['name']} (floor {_number(each['floor'])})"
+            for each in result.get("against", {}).values()
+            if not each["kept"]
         )
+        mark = _mark(result).replace("*", "")
+        lines.append(f"- {result['title']}, {result['regime']}: {figure}, {mark}{floor}{others}\n")
     return f"Rows that lose, or stay below their floor:\n\n{''.join(lines)}"
 
 
@@ -115,7 +137,8 @@ def _mark(result: Result) -> str:
 
 def _table(rows: Sequence[Result]) -> str:
     regimes = len({row["regime"] for row in rows}) > 1
-    rivals = [name for name in RIVALS if any(name in row["ratios"] for row in rows)]
+    rivals = [name for name in (*RIVALS, BARE) if any(name in row["ratios"] for row in rows)]
+    held = any(row.get("against") for row in rows)
     baselines = {row["baseline"] for row in rows}
     before = baselines.pop() if len(baselines) == 1 else "baseline"
     if before == "stdlib":
@@ -125,7 +148,8 @@ def _table(rows: Sequence[Result]) -> str:
     with_cpu = any("cpu" in row["figures"][CANDIDATE] for row in rows) and regimes
     header = ["row", *(["regime"] if regimes else []), before, "plait"]
     header += ["ratio", "floor", "goal"] if compared else ["limit"]
-    header += [*rivals, *(["CPU, before → plait"] if with_cpu else []), ""]
+    header += [*rivals, *(["against others (floor)"] if held else [])]
+    header += [*(["CPU, before → plait"] if with_cpu else []), ""]
     lines = [header, ["---"] * len(header)]
     for row in rows:
         cells = [
@@ -134,17 +158,25 @@ def _table(rows: Sequence[Result]) -> str:
             quantity(row, row["baseline"]),
             quantity(row, CANDIDATE),
         ]
-        if compared:
+        if compared and "limit" in row:
+            cells += ["", f"at most {_number(row['limit'])} {row['unit']}", ""]
+        elif compared:
             cells += [_spread(row["ratios"].get(CANDIDATE)), _number(row["floor"]), _number(row["goal"])]
         else:
             cells += [f"{row['limit']} {row['unit']}"]
         cells += [_times(row["ratios"].get(name)) for name in rivals]
+        if held:
+            cells.append(", ".join(_against(each) for each in row.get("against", {}).values()))
         if with_cpu:
             cells.append(
                 " → ".join(seconds(row["figures"][name]["cpu"]) for name in (row["baseline"], CANDIDATE))
             )
         lines.append([*cells, _mark(row)])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _against(each: Mapping[str, Any]) -> str:
+    return f"{_times(each)} of {each['name']} ({_number(each['floor'])})"
 
 
 def _absent(results: Iterable[Result]) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.contenders import CANDIDATE
+from benchmarks.contenders import CANDIDATE, RIVALS
+from benchmarks.row import BEST_RIVAL
 from benchmarks.sampling import quartiles
 
 GOAL, FLOOR, MISSED = "goal", "floor", "missed"  # rows with a floor
@@ -27,8 +28,23 @@ def of_ratio(ratio: Mapping[str, float], floor: float | None, goal: float | None
         return WINS if ratio["median"] >= 1 else LOSES
     if goal is not None and ratio["median"] >= goal:
         return GOAL
-    decisive = ratio["q3"] if floor == 1 else ratio["median"]
-    return FLOOR if decisive >= floor else MISSED
+    return FLOOR if _keeps(ratio, floor) else MISSED
+
+
+def _keeps(ratio: Mapping[str, float], floor: float) -> bool:
+    return (ratio["q3"] if floor == 1 else ratio["median"]) >= floor
+
+
+def against(samples: Mapping[str, Sequence[float]], others: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """The candidate's ratio to each of the others that the row has a floor against, where they took part."""
+    held: dict[str, dict[str, Any]] = {}
+    for other, floor in others.items():
+        names = [name for name in (RIVALS if other == BEST_RIVAL else (other,)) if name in samples]
+        if names:
+            best = min(names, key=lambda name: quartiles(samples[name])[1])
+            ratio = ratios(samples[best], samples[CANDIDATE])
+            held[other] = {"name": best, "floor": floor, "kept": _keeps(ratio, floor), **ratio}
+    return held
 
 
 def result(
@@ -53,7 +69,10 @@ def result(
         name: ratios(baseline, values) for name, values in samples.items() if name != about["baseline"]
     }
     verdict = of_ratio(all_ratios[CANDIDATE], about["floor"], about["goal"])
-    return {**about, "figures": figures, "ratios": all_ratios, "verdict": verdict}
+    held = against(samples, about.get("others", {}))
+    if not all(each["kept"] for each in held.values()):
+        verdict = MISSED
+    return {**about, "figures": figures, "ratios": all_ratios, "against": held, "verdict": verdict}
 
 
 def loses(each: Mapping[str, Any]) -> bool:

@@ -23,12 +23,14 @@ SHARED_FLOOR = 1 / 1.2
 
 
 @contextmanager
-def _running_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
+def _running_loop(name: str) -> Iterator[tuple[Any, Any]]:
+    """The asyncio module of a contender, and a loop of it that runs in a thread of its own."""
+    contender = contenders.loops(name)
+    loop = contender.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield loop
+        yield contender.asyncio, loop
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -37,7 +39,8 @@ def _running_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def _round_trips(
-    loop: asyncio.AbstractEventLoop,
+    asyncio: Any,
+    loop: Any,
     send: Callable[[int], object],
     receive: Callable[[], int],
     echo: Callable[[int], Coroutine[Any, Any, None]],
@@ -57,12 +60,13 @@ def _round_trips(
 
 
 @contextmanager
-def _by_shared_queue(contender: str) -> Iterator[Run]:
+def by_shared_queue(contender: str, loop_of: str) -> Iterator[Run]:
+    """A queue that threads and tasks share, the contender's, on the loop of another or the same."""
     if contender == contenders.CANDIDATE:
         make = importlib.import_module("plait").Queue
     else:
         make = contenders.load(contender).Queue
-    with _running_loop() as loop:
+    with _running_loop(loop_of) as (asyncio, loop):
         there, back = make(), make()
         get, put = there.get_async, back.put_async
 
@@ -70,13 +74,13 @@ def _by_shared_queue(contender: str) -> Iterator[Run]:
             for _ in repeat(None, n):
                 await put(await get())
 
-        yield _round_trips(loop, there.put, back.get, echo)
+        yield _round_trips(asyncio, loop, there.put, back.get, echo)
 
 
 @contextmanager
-def _by_call_soon_threadsafe() -> Iterator[Run]:
-    with _running_loop() as loop:
-        there: asyncio.Queue[int] = asyncio.Queue()
+def _by_call_soon_threadsafe(loop_of: str) -> Iterator[Run]:
+    with _running_loop(loop_of) as (asyncio, loop):
+        there = asyncio.Queue()
         back: queue.SimpleQueue[int] = queue.SimpleQueue()
 
         async def echo(n: int) -> None:
@@ -87,12 +91,12 @@ def _by_call_soon_threadsafe() -> Iterator[Run]:
         def send(number: int) -> None:
             loop.call_soon_threadsafe(there.put_nowait, number)
 
-        yield _round_trips(loop, send, back.get, echo)
+        yield _round_trips(asyncio, loop, send, back.get, echo)
 
 
 @contextmanager
-def _by_executor() -> Iterator[Run]:
-    with _running_loop() as loop:
+def _by_executor(loop_of: str) -> Iterator[Run]:
+    with _running_loop(loop_of) as (asyncio, loop):
         there: queue.SimpleQueue[int] = queue.SimpleQueue()
         back: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -101,15 +105,15 @@ def _by_executor() -> Iterator[Run]:
             for _ in repeat(None, n):
                 put(await loop.run_in_executor(None, get))
 
-        yield _round_trips(loop, there.put, back.get, echo)
+        yield _round_trips(asyncio, loop, there.put, back.get, echo)
 
 
 @contextmanager
-def _by_coroutine() -> Iterator[Run]:
+def _by_coroutine(loop_of: str) -> Iterator[Run]:
     async def answer(number: int) -> int:
         return number
 
-    with _running_loop() as loop:
+    with _running_loop(loop_of) as (asyncio, loop):
 
         def run(n: int) -> object:
             call = asyncio.run_coroutine_threadsafe
@@ -122,18 +126,19 @@ def _by_coroutine() -> Iterator[Run]:
 
 
 _SHARED: dict[str, Setup] = {
-    name: partial(_by_shared_queue, name) for name in (contenders.CANDIDATE, *contenders.RIVALS)
+    name: partial(by_shared_queue, name, contenders.BASELINE)
+    for name in (contenders.CANDIDATE, *contenders.THREAD_RIVALS)
 }
-_WAYS: dict[str, Callable[[], AbstractContextManager[Run]]] = {
+WAYS: dict[str, Callable[[str], AbstractContextManager[Run]]] = {
     "call_soon_threadsafe": _by_call_soon_threadsafe,
     "run_in_executor": _by_executor,
     "run_coroutine_threadsafe": _by_coroutine,
 }
-for _way, _setup in _WAYS.items():
+for _way, _setup in WAYS.items():
     GROUP.add(
         f"thread_task_{_way}",
         f"thread to task and back, against `{_way}`",
-        {"stdlib": _setup, **_SHARED},
+        {"stdlib": partial(_setup, contenders.BASELINE), **_SHARED},
         floor=1,
         goal=8,
         batch=100,
@@ -216,7 +221,7 @@ GROUP.add(
         "plait": partial(_in_a_task, partial(_shared, "Queue"), _put_get_async),
         **{
             name: partial(_in_a_task, partial(_rival, name, "Queue"), _put_get_async)
-            for name in contenders.RIVALS
+            for name in contenders.THREAD_RIVALS
         },
     },
     floor=SHARED_FLOOR,
