@@ -53,12 +53,16 @@ mod engine {
         use super::*;
 
         #[pymodule_export]
+        use crate::asyncio::await_::Await;
+        #[pymodule_export]
         use crate::asyncio::future::Future;
         #[pymodule_export]
         use crate::asyncio::looping::{
             LoopCore,
             handle::{Handle, TimerHandle},
         };
+        #[pymodule_export]
+        use crate::asyncio::sync::sleep::sleep;
         #[pymodule_export]
         use crate::asyncio::task::Task;
 
@@ -78,6 +82,7 @@ mod engine {
         if cfg!(not(Py_GIL_DISABLED)) {
             plait_core::chain::enable();
         }
+        crate::asyncio::await_::init(module.py())?;
         crate::asyncio::future::init(module.py());
         crate::asyncio::looping::methods::init(module.py())?;
         task::init(module.py());

@@ -3,6 +3,8 @@
 //! The ready queue of the loop ([`looping`]) holds tasks themselves. A [`future`](future::Future) that is done pushes the task that
 //! waits for it there; [`Task::step`](task::Task::step) resumes its coroutine. Everything native that waits, waits for such a future.
 
+pub mod await_;
 pub mod future;
 pub mod looping;
+pub mod sync;
 pub mod task;

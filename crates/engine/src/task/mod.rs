@@ -156,7 +156,11 @@ pub struct TaskWait {
 
 /// The error that `throw(kind, value)` of a coroutine means.
 pub(crate) fn thrown(kind: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>) -> PyResult<PyErr> {
+    let value = value.filter(|value| !value.is_none());
     let error = match value {
+        Some(value) if kind.is_instance_of::<PyType>() && !value.is_instance(&kind)? => {
+            kind.call1((value,))?
+        }
         Some(value) => value,
         None if kind.is_instance_of::<PyType>() => kind.call0()?,
         None => kind,

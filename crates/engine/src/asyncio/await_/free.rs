@@ -1,0 +1,90 @@
+//! Where the memory of awaits waits for the next one. Objects from here are not tracked by the collector until they are parked.
+
+use super::Await;
+use crate::guarded::Guarded;
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::prelude::*;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// How many are kept: more than the tasks of a usual batch.
+const MOST: usize = 4096;
+
+struct Free(Vec<*mut PyObject>);
+
+// SAFETY: memory that nobody uses, whose pointers are all that is touched here.
+unsafe impl Send for Free {}
+
+static FREE: Guarded<Free> = Guarded::new(Free(Vec::new()));
+
+/// As [`offset`].
+static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+unsafe extern "C" fn alloc(class: *mut PyTypeObject, items: isize) -> *mut PyObject {
+    let kept = FREE.lock().0.pop();
+    // SAFETY: called by the interpreter for this type, which has no subclasses; what is kept has its size.
+    unsafe {
+        if let Some(object) = kept {
+            return ffi::PyObject_Init(object, class);
+        }
+        let object = ffi::PyType_GenericAlloc(class, items);
+        if !object.is_null() {
+            ffi::PyObject_GC_UnTrack(object.cast());
+        }
+        object
+    }
+}
+
+unsafe extern "C" fn free(memory: *mut c_void) {
+    let mut list = FREE.lock();
+    if list.0.len() < MOST {
+        list.0.push(memory.cast());
+        return;
+    }
+    drop(list);
+    // SAFETY: called by the interpreter with an object that is dead and untracked.
+    unsafe { ffi::PyObject_GC_Del(memory) };
+}
+
+/// Where in an object its Rust value is.
+pub fn offset() -> usize {
+    OFFSET.load(Relaxed)
+}
+
+/// Puts the slots into the type.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn init(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<Await>().as_type_ptr();
+    let first = Bound::new(py, Await::over())?;
+    OFFSET.store(
+        std::ptr::from_ref(first.get()) as usize - first.as_ptr() as usize,
+        Relaxed,
+    );
+    drop(first);
+    // SAFETY: the type is ours, has no instances and no subclasses; both functions belong together.
+    unsafe {
+        (*class).tp_alloc = Some(alloc);
+        (*class).tp_free = Some(free);
+    }
+    Ok(())
+}
+
+/// An object around `value`, without the way through `tp_new`.
+///
+/// # Errors
+/// `MemoryError`.
+#[inline]
+pub fn make(py: Python<'_>, value: Await) -> PyResult<Bound<'_, Await>> {
+    // SAFETY: attached; the type is initialised with the module. Of its layout (a frozen class without dict and weak
+    // references) only the value has to be filled in, at the place where it was found in the first one.
+    unsafe {
+        let object = alloc(py.get_type::<Await>().as_type_ptr(), 0);
+        if object.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        object.byte_add(offset()).cast::<Await>().write(value);
+        Ok(Bound::from_owned_ptr(py, object).cast_into_unchecked())
+    }
+}

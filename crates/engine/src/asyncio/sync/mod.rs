@@ -1,0 +1,3 @@
+//! asyncio's primitives, for the tasks of one loop: as `asyncio.locks`, `asyncio.queues`, `asyncio.timeouts`, and `sleep`.
+
+pub mod sleep;
