@@ -84,11 +84,16 @@ class Recorder(unittest.TestResult):
         self.outcome, self.detail = "failed", "unexpected success"
 
 
-# What `plait.install()` has to have put in place before a suite may say that it ran on plait (of asyncio: its OURS).
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+# What `plait.install()` has to have put in place before a suite may say that it ran on plait.
 REPLACED = {
-    "threading": ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"),
-    "queue": ("Queue", "LifoQueue", "PriorityQueue"),
-    "concurrent.futures": ("Future", "ThreadPoolExecutor", "wait", "as_completed"),
+    "threading": _same("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"),
+    "queue": _same("Queue", "LifoQueue", "PriorityQueue"),
+    "concurrent.futures": _same("Future", "ThreadPoolExecutor", "wait", "as_completed"),
+    "asyncio": {"SelectorEventLoop": "EventLoop"},
 }
 
 
@@ -101,11 +106,8 @@ def _installed(suite: Suite) -> None:
     """Refuses to go on where plait is not in place: the plait side tests plait."""
     for module in suite.faces:
         standard, face = importlib.import_module(module), importlib.import_module(f"plait.{module}")
-        names = REPLACED.get(module) or [name for names in face.OURS.values() for name in names]
-        for name in names:
-            if not hasattr(standard, name):
-                continue  # newer than this version
-            assert getattr(standard, name) is getattr(face, name), f"{module}.{name} is not plait's"
+        for name, ours in REPLACED[module].items():
+            assert getattr(standard, name) is getattr(face, ours), f"{module}.{name} is not plait's"
 
 
 def _chosen(job: Job) -> Iterator[unittest.TestCase]:

@@ -33,20 +33,62 @@ __all__ = ["install", "installed", "is_installed", "uninstall"]
 class Face:
     """One standard module, the names in it that give way, and where plait's objects for them are."""
 
-    __slots__ = ("face", "module", "names", "package")
+    __slots__ = ("adds", "face", "module", "names", "package")
 
-    def __init__(self, module: str, face: str, names: dict[str, str], package: str = "") -> None:
+    def __init__(
+        self, module: str, face: str, names: dict[str, str], package: str = "", adds: bool = True
+    ) -> None:
         self.module = module
         self.face = face
         self.names = names  # the name in the standard module (or Class.method) -> the name in plait's
         self.package = package or module  # what has to be complete before the face can be imported
+        self.adds = adds  # names that this version does not have, too
 
 
 def _same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
+def _asyncio(module: str, names: dict[str, str]) -> Face:
+    return Face(module, "plait.asyncio", names, package="asyncio", adds=False)
+
+
 _LOCKS = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier")
+
+# Where asyncio defines its names. `asyncio` itself has them all, under the same names.
+_COROUTINES = {
+    "asyncio.events": _same("Handle", "TimerHandle"),
+    "asyncio.futures": _same("Future", "wrap_future"),
+    "asyncio.tasks": _same(
+        "Task",
+        "create_task",
+        "ensure_future",
+        "create_eager_task_factory",
+        "eager_task_factory",
+        "gather",
+        "wait",
+        "wait_for",
+        "as_completed",
+        "shield",
+        "sleep",
+        "run_coroutine_threadsafe",
+    ),
+    "asyncio.locks": _same("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier"),
+    "asyncio.queues": _same("Queue", "LifoQueue", "PriorityQueue"),
+    "asyncio.taskgroups": _same("TaskGroup"),
+    "asyncio.timeouts": _same("Timeout", "timeout", "timeout_at"),
+    "asyncio.threads": _same("to_thread"),
+    "asyncio.streams": _same(
+        "StreamReader",
+        "StreamReaderProtocol",
+        "StreamWriter",
+        "open_connection",
+        "open_unix_connection",
+        "start_server",
+        "start_unix_server",
+    ),
+    "asyncio.unix_events": {"EventLoop": "EventLoop", "SelectorEventLoop": "EventLoop"},
+}
 
 FACES = (
     Face("threading", "plait.threading", {**_same(*_LOCKS), "Thread.join": "_join"}),
@@ -64,7 +106,12 @@ FACES = (
         _same("Future", "ThreadPoolExecutor", "wait", "as_completed"),
     ),
     Face("multiprocessing.pool", "plait.multiprocessing.pool", _same("ThreadPool")),
-    # Two modules that copy names at import.
+    *(_asyncio(module, names) for module, names in _COROUTINES.items()),
+    _asyncio("asyncio", {name: ours for names in _COROUTINES.values() for name, ours in names.items()}),
+    # What asyncio.run() and asyncio.new_event_loop() make, unless the program sets a policy of its own.
+    _asyncio("asyncio.unix_events", {"_UnixDefaultEventLoopPolicy._loop_factory": "EventLoop"}),
+    # Modules that copy names at import.
+    _asyncio("asyncio.streams", _same("sleep")),
     Face("multiprocessing.dummy", "plait.threading", _same(*_LOCKS)),
     Face("multiprocessing.dummy", "plait.queue", {"Queue": "Queue", "JoinableQueue": "Queue"}),
     Face("multiprocessing.dummy.connection", "plait.queue", _same("Queue")),
@@ -81,7 +128,10 @@ KEPT = {
     "concurrent.futures.ProcessPoolExecutor": "processes are not plait's yet; the futures that it returns are",
     "concurrent.futures.InterpreterPoolExecutor": "interpreters are not plait's; the futures that it returns are",
     "multiprocessing.Queue, Lock, Pool, ...": "processes are not plait's yet; the children run on plait",
-    "asyncio": "its own loop; plait's objects can be awaited on it",
+    "asyncio.run, Runner, new_event_loop": "make plait's loop, unless the program sets a policy of its own",
+    "asyncio.current_task, all_tasks, ...": "know plait's tasks as well",
+    "asyncio.get_running_loop, ...": "C already",
+    "asyncio.SelectorEventLoop(selector)": "with a selector of the program's it makes the standard library's loop",
 }
 
 
@@ -206,7 +256,8 @@ def _apply(row: Face, anew: bool = False) -> None:
             *outer, attribute = path.split(".")
             for part in outer:
                 owner = getattr(owner, part)
-            _put(owner, attribute, getattr(face, name), anew)
+            if row.adds or hasattr(owner, attribute):
+                _put(owner, attribute, getattr(face, name), anew)
 
 
 def _put(owner: Any, name: str, after: Any, anew: bool) -> None:

@@ -7,25 +7,194 @@ plait's; all others are the standard library's own objects, which work with plai
 from __future__ import annotations
 
 import asyncio as _asyncio
-from asyncio import *  # what is not plait's; what is comes after it and hides it
+import sys
+
+# The standard library's; what is missing here is found by __getattr__. A name that becomes plait's goes from here to
+# OURS and to the imports beneath.
+from asyncio import (
+    ALL_COMPLETED,
+    FIRST_COMPLETED,
+    FIRST_EXCEPTION,
+    AbstractEventLoop,
+    AbstractServer,
+    Barrier,
+    BaseEventLoop,
+    BaseProtocol,
+    BaseTransport,
+    BoundedSemaphore,
+    BrokenBarrierError,
+    BufferedProtocol,
+    CancelledError,
+    Condition,
+    DatagramProtocol,
+    DatagramTransport,
+    Event,
+    Future,
+    Handle,
+    IncompleteReadError,
+    InvalidStateError,
+    LifoQueue,
+    LimitOverrunError,
+    Lock,
+    PriorityQueue,
+    Protocol,
+    Queue,
+    QueueEmpty,
+    QueueFull,
+    ReadTransport,
+    SelectorEventLoop,
+    Semaphore,
+    SendfileNotAvailableError,
+    Server,
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    SubprocessProtocol,
+    SubprocessTransport,
+    Task,
+    TaskGroup,
+    Timeout,
+    TimeoutError,
+    TimerHandle,
+    Transport,
+    WriteTransport,
+    all_tasks,
+    as_completed,
+    create_subprocess_exec,
+    create_subprocess_shell,
+    create_task,
+    current_task,
+    ensure_future,
+    gather,
+    get_event_loop,
+    get_event_loop_policy,
+    get_running_loop,
+    iscoroutine,
+    iscoroutinefunction,
+    isfuture,
+    open_connection,
+    open_unix_connection,
+    run_coroutine_threadsafe,
+    set_event_loop,
+    set_event_loop_policy,
+    shield,
+    sleep,
+    start_server,
+    start_unix_server,
+    timeout,
+    timeout_at,
+    to_thread,
+    wait,
+    wait_for,
+    wrap_future,
+)
+
+from plait.asyncio.loop import EventLoop
+from plait.asyncio.policy import new_event_loop
+from plait.asyncio.runners import Runner, run
+
+if sys.version_info < (3, 16):
+    from plait.asyncio.policy import EventLoopPolicy
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from typing import Any
 
-# What is plait's: one line for each module that it comes from, here and in OURS.
+# What is plait's: one line for each module that it comes from.
+OURS: dict[str, tuple[str, ...]] = {
+    "plait.asyncio.loop": ("EventLoop",),
+    "plait.asyncio.policy": ("new_event_loop",),
+    "plait.asyncio.runners": ("Runner", "run"),
+}
 
-OURS: dict[str, tuple[str, ...]] = {}
-# `asyncio` has these from some version on, or has no such thing; plait has them on every version.
-EXTRA: tuple[str, ...] = ()
-
-__all__: list[str] = []
-__all__ += _asyncio.__all__
-__all__ += [name for name in EXTRA if name not in __all__]
+__all__ = [
+    "ALL_COMPLETED",
+    "AbstractEventLoop",
+    "AbstractServer",
+    "Barrier",
+    "BaseEventLoop",
+    "BaseProtocol",
+    "BaseTransport",
+    "BoundedSemaphore",
+    "BrokenBarrierError",
+    "BufferedProtocol",
+    "CancelledError",
+    "Condition",
+    "DatagramProtocol",
+    "DatagramTransport",
+    "Event",
+    "EventLoop",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "Future",
+    "Handle",
+    "IncompleteReadError",
+    "InvalidStateError",
+    "LifoQueue",
+    "LimitOverrunError",
+    "Lock",
+    "PriorityQueue",
+    "Protocol",
+    "Queue",
+    "QueueEmpty",
+    "QueueFull",
+    "ReadTransport",
+    "Runner",
+    "SelectorEventLoop",
+    "Semaphore",
+    "SendfileNotAvailableError",
+    "Server",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
+    "SubprocessProtocol",
+    "SubprocessTransport",
+    "Task",
+    "TaskGroup",
+    "Timeout",
+    "TimeoutError",
+    "TimerHandle",
+    "Transport",
+    "WriteTransport",
+    "all_tasks",
+    "as_completed",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
+    "create_task",
+    "current_task",
+    "ensure_future",
+    "gather",
+    "get_event_loop",
+    "get_event_loop_policy",
+    "get_running_loop",
+    "iscoroutine",
+    "iscoroutinefunction",
+    "isfuture",
+    "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
+    "run",
+    "run_coroutine_threadsafe",
+    "set_event_loop",
+    "set_event_loop_policy",
+    "shield",
+    "sleep",
+    "start_server",
+    "start_unix_server",
+    "timeout",
+    "timeout_at",
+    "to_thread",
+    "wait",
+    "wait_for",
+    "wrap_future",
+]
+if sys.version_info < (3, 16):
+    __all__ += ["EventLoopPolicy"]
+__all__ += [name for name in _asyncio.__all__ if name not in __all__]
 
 
 def __getattr__(name: str) -> Any:
-    """Names that are not public here are the standard library's, its submodules among them."""
+    """Names that are not here are the standard library's, its submodules among them."""
     return getattr(_asyncio, name)
 
 
