@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 from collections.abc import Iterator
+from operator import attrgetter
 
 from plait import _install
 
@@ -21,3 +22,21 @@ def left_as_they_were() -> Iterator[None]:
     yield
     for holder, name, value in seen:
         assert vars(holder).get(name) is value, f"{holder} {name}"
+
+
+def is_there(row: _install.Face, path: str) -> bool:
+    """Whether this version has the name."""
+    try:
+        attrgetter(path)(importlib.import_module(row.module))
+    except AttributeError:
+        return False
+    return True
+
+
+def is_shared(row: _install.Face, path: str) -> bool:
+    """Whether plait's object for the name is the standard library's own, as on some versions."""
+    if not is_there(row, path):
+        return False
+    return attrgetter(path)(importlib.import_module(row.module)) is getattr(
+        importlib.import_module(row.face), row.names[path]
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from places import is_shared, is_there
 from plait import _install
 from plait.cli import doctor
 from side_by_side import Ended, start
@@ -47,9 +48,12 @@ def test_cores_are_those_that_may_be_used(report: dict[str, Any]) -> None:
 
 
 def test_every_name_of_the_table_is_replaced(report: dict[str, Any]) -> None:
-    names = {f"{row.module}.{name}" for row in _install.FACES for name in row.names}
-    if sys.version_info >= (3, 13):
-        names.remove("queue.ShutDown")  # plait has the standard library's own
+    names = {
+        f"{row.module}.{name}"
+        for row in _install.FACES
+        for name in row.names
+        if (row.adds or is_there(row, name)) and not is_shared(row, name)
+    }
     assert {entry["name"] for entry in report["replaced"]} == names
     assert report["missing"] == []
     assert report["kept"] == _install.KEPT

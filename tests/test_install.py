@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 import plait
-from places import left_as_they_were
+from places import is_shared, is_there, left_as_they_were
 from plait import _install, _on_import
 from side_by_side import start
 
@@ -28,11 +28,13 @@ class TestTheTable:
     @pytest.mark.parametrize("row", _install.FACES, ids=lambda row: f"{row.module}-{row.face}")
     def test_every_name_is_there_and_is_plaits(self, row: _install.Face) -> None:
         module, face = importlib.import_module(row.module), importlib.import_module(row.face)
-        before = {path: attrgetter(path)(module) for path in row.names if path != "ShutDown"}
+        before = {path: attrgetter(path)(module) for path in row.names if is_there(row, path)}
+        shared = {path for path in row.names if is_shared(row, path)}
         with plait.installed():
             for path, name in row.names.items():
-                assert attrgetter(path)(module) is getattr(face, name)
-                if path in before:
+                if path in before or row.adds:
+                    assert attrgetter(path)(module) is getattr(face, name)
+                if path in before and path not in shared:
                     assert attrgetter(path)(module) is not before[path], path
 
     @pytest.mark.parametrize("module", ["threading", "queue", "concurrent.futures", "multiprocessing.pool"])
