@@ -6,6 +6,7 @@ and texts of what is inherited are always those of the running version. See docs
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import sys
@@ -77,10 +78,33 @@ class _Queued:
 
 
 class EventLoop(LoopCore, _StandardLoop):
-    """An event loop, as `asyncio.EventLoop`."""
+    """An event loop, as `asyncio.EventLoop`.
 
-    def __init__(self) -> None:
+    With a `selector` of the program's own it is the standard library's loop: plait's polls natively.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
+        if cls is EventLoop and (args or kwargs) and (*args, *kwargs.values()) != (None,):
+            return _StandardLoop(*args, **kwargs)
+        return super().__new__(cls)
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        if selector is not None:
+            raise NotImplementedError("plait's loop polls natively: a subclass of it cannot have a selector")
         super().__init__(_Watched(self))
+        self._ps = None
+        if os.environ.get("PLAIT_PS", "0") not in ("", "0"):
+            from plait.asyncio import _ps
+
+            self._ps = _ps.listen(self)
+
+    def close(self) -> None:
+        """Close the event loop."""
+        if self._ps is not None and not self.is_running():
+            self.remove_reader(self._ps)
+            self._ps.close()
+            self._ps = None
+        super().close()
 
     # --- what the standard library keeps in lists ---------------------------------------------------
 

@@ -25,6 +25,8 @@ usage:
       print the same, and show time, CPU time and memory side by side
   plait doctor [--json]
       this interpreter and machine, what plait replaces, what it leaves and why
+  plait ps PID
+      the tasks of a running process: where each stands, what it waits for
   plait --version
   plait COMMAND --help
       more about one command
@@ -54,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from plait.cli import doctor
 
                 return doctor.main(rest)
+            case "ps":
+                from plait.cli import ps
+
+                return ps.main(rest)
             case "-h" | "--help" | "help":
                 print(HELP, end="")
                 return 0
@@ -62,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
             case _:
                 kind = "option" if command.startswith("-") else "command"
-                raise UsageError("plait", f"no {kind} {command!r}; the commands are run, compare and doctor")
+                raise UsageError("plait", f"no {kind} {command!r}; the commands are run, compare, doctor and ps")
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2

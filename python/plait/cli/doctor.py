@@ -32,7 +32,7 @@ exit status: 0 all is well, 1 a name that should be replaced is not, 2 wrong arg
 """
 
 # The settings that plait reads, with their defaults.
-SETTINGS = {"PLAIT_DEADLOCK": "raise"}
+SETTINGS = {"PLAIT_DEADLOCK": "raise", "PLAIT_PS": "0"}
 
 
 def main(arguments: Sequence[str]) -> int:
