@@ -62,6 +62,11 @@ mod engine {
             handle::{Handle, TimerHandle},
         };
         #[pymodule_export]
+        use crate::asyncio::streams::{
+            face::_use_streams, protocol::StreamReaderProtocolCore, reader::StreamReaderCore,
+            writer::StreamWriterCore,
+        };
+        #[pymodule_export]
         use crate::asyncio::sync::sleep::sleep;
         #[pymodule_export]
         use crate::asyncio::task::Task;

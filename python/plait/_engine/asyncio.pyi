@@ -1,1 +1,13 @@
 """Types of the native half of `plait.asyncio`. One section a module."""
+
+from typing import Any
+
+# --- streams -------------------------------------------------------------------------------------
+
+class StreamReaderCore: ...
+class StreamReaderProtocolCore: ...
+class StreamWriterCore: ...
+
+def _use_streams(
+    reader: tuple[type[Any], type[Any]], writer: tuple[type[Any], type[Any]], protocol: tuple[type[Any], type[Any]]
+) -> None: ...

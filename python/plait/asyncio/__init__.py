@@ -46,9 +46,6 @@ from asyncio import (
     Semaphore,
     SendfileNotAvailableError,
     Server,
-    StreamReader,
-    StreamReaderProtocol,
-    StreamWriter,
     SubprocessProtocol,
     SubprocessTransport,
     Task,
@@ -72,15 +69,11 @@ from asyncio import (
     iscoroutine,
     iscoroutinefunction,
     isfuture,
-    open_connection,
-    open_unix_connection,
     run_coroutine_threadsafe,
     set_event_loop,
     set_event_loop_policy,
     shield,
     sleep,
-    start_server,
-    start_unix_server,
     timeout,
     timeout_at,
     to_thread,
@@ -92,6 +85,15 @@ from asyncio import (
 from plait.asyncio.loop import EventLoop
 from plait.asyncio.policy import new_event_loop
 from plait.asyncio.runners import Runner, run
+from plait.asyncio.streams import (
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    open_connection,
+    open_unix_connection,
+    start_server,
+    start_unix_server,
+)
 
 if sys.version_info < (3, 16):
     from plait.asyncio.policy import EventLoopPolicy
@@ -105,6 +107,15 @@ OURS: dict[str, tuple[str, ...]] = {
     "plait.asyncio.loop": ("EventLoop",),
     "plait.asyncio.policy": ("new_event_loop",),
     "plait.asyncio.runners": ("Runner", "run"),
+    "plait.asyncio.streams": (
+        "StreamReader",
+        "StreamReaderProtocol",
+        "StreamWriter",
+        "open_connection",
+        "open_unix_connection",
+        "start_server",
+        "start_unix_server",
+    ),
 }
 
 __all__ = [

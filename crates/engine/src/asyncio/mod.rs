@@ -6,5 +6,6 @@
 pub mod await_;
 pub mod future;
 pub mod looping;
+pub mod streams;
 pub mod sync;
 pub mod task;
