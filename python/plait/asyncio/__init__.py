@@ -29,7 +29,6 @@ from asyncio import (
     DatagramProtocol,
     DatagramTransport,
     Event,
-    Future,
     Handle,
     IncompleteReadError,
     InvalidStateError,
@@ -48,7 +47,6 @@ from asyncio import (
     Server,
     SubprocessProtocol,
     SubprocessTransport,
-    Task,
     TaskGroup,
     Timeout,
     TimeoutError,
@@ -82,6 +80,7 @@ from asyncio import (
     wrap_future,
 )
 
+from plait._engine.asyncio import Future, Task
 from plait.asyncio.loop import EventLoop
 from plait.asyncio.policy import new_event_loop
 from plait.asyncio.runners import Runner, run
@@ -104,6 +103,7 @@ if TYPE_CHECKING:
 
 # What is plait's: one line for each module that it comes from.
 OURS: dict[str, tuple[str, ...]] = {
+    "plait._engine.asyncio": ("Future", "Task"),
     "plait.asyncio.loop": ("EventLoop",),
     "plait.asyncio.policy": ("new_event_loop",),
     "plait.asyncio.runners": ("Runner", "run"),
