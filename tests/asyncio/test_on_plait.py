@@ -134,7 +134,6 @@ class TestObjectsOfBothKinds:
             coroutine = which()
             assert asyncio.iscoroutine(coroutine)
             coroutine.close()
-            assert asyncio.iscoroutinefunction(which)
             future.cancel()
             await task
             async with asyncio.timeout(10):
