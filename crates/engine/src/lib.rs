@@ -57,6 +57,16 @@ mod engine {
         #[pymodule_export]
         use crate::asyncio::future::Future;
         #[pymodule_export]
+        use crate::asyncio::group::{
+            amap::{face::AsyncMap, work::Work},
+            completed::AsCompleted,
+            ensure::ensure_future,
+            gather::{Gathering, gather},
+            shield::shield,
+            taskgroup::TaskGroup,
+            wait::wait,
+        };
+        #[pymodule_export]
         use crate::asyncio::looping::{
             LoopCore,
             handle::{Handle, TimerHandle},

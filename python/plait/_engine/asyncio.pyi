@@ -1,6 +1,11 @@
 """Types of the native half of `plait.asyncio`. One section a module."""
 
-from typing import Any
+import asyncio as _asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
+from typing import Any, Generic, TypeVar, final
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 # --- streams -------------------------------------------------------------------------------------
 
@@ -11,3 +16,57 @@ class StreamWriterCore: ...
 def _use_streams(
     reader: tuple[type[Any], type[Any]], writer: tuple[type[Any], type[Any]], protocol: tuple[type[Any], type[Any]]
 ) -> None: ...
+
+# --- group ---------------------------------------------------------------------------------------
+
+ensure_future = _asyncio.ensure_future
+gather = _asyncio.gather
+shield = _asyncio.shield
+wait = _asyncio.wait
+
+class TaskGroup(_asyncio.TaskGroup):
+    """A block that ends when all its tasks have ended. See `asyncio.TaskGroup`."""
+
+    def __init__(self, *, limit: int | None = None) -> None: ...
+    def spawn(self, coro: Coroutine[Any, Any, _T], **kwargs: Any) -> Coroutine[Any, Any, _asyncio.Task[_T]]: ...
+    @property
+    def limit(self) -> int | None: ...
+
+class _AsCompletedIterator:
+    """Gives futures, or what they end with, as they are done."""
+
+    def __new__(cls, aws: Any, timeout: float | None) -> _AsCompletedIterator: ...
+    def __iter__(self) -> Iterator[Coroutine[Any, Any, Any]]: ...
+    def __next__(self) -> Coroutine[Any, Any, Any]: ...
+    def __aiter__(self) -> AsyncIterator[Any]: ...
+    def __anext__(self) -> Awaitable[Any]: ...
+
+@final
+class AsyncMap(Generic[_T_co]):
+    """The results of `amap`: `async for` them one by one, or `await` them all as a list."""
+
+    def __new__(
+        cls,
+        function: Any,
+        source: Any,
+        asynchronous: bool,
+        limit: int,
+        buffer: int,
+        ordered: bool,
+        return_exceptions: bool,
+        bar: Any,
+    ) -> AsyncMap[Any]: ...
+    def __aiter__(self) -> AsyncIterator[_T_co]: ...
+    def __anext__(self) -> Coroutine[Any, Any, _T_co]: ...
+    def __await__(self) -> Generator[Any, None, list[_T_co]]: ...
+    async def __aenter__(self) -> AsyncMap[_T_co]: ...
+    async def __aexit__(self, *error: object) -> None: ...
+    async def aclose(self) -> None: ...
+
+@final
+class Work:
+    """One `amap`, as its calls see it."""
+
+    def _gate(self) -> Awaitable[None] | None: ...
+    def _start(self, item: Any) -> None: ...
+    def _end(self) -> None: ...

@@ -29,6 +29,7 @@ from asyncio import (
     DatagramProtocol,
     DatagramTransport,
     Event,
+    Future,
     Handle,
     IncompleteReadError,
     InvalidStateError,
@@ -47,20 +48,17 @@ from asyncio import (
     Server,
     SubprocessProtocol,
     SubprocessTransport,
-    TaskGroup,
+    Task,
     Timeout,
     TimeoutError,
     TimerHandle,
     Transport,
     WriteTransport,
     all_tasks,
-    as_completed,
     create_subprocess_exec,
     create_subprocess_shell,
     create_task,
     current_task,
-    ensure_future,
-    gather,
     get_event_loop,
     get_event_loop_policy,
     get_running_loop,
@@ -70,17 +68,14 @@ from asyncio import (
     run_coroutine_threadsafe,
     set_event_loop,
     set_event_loop_policy,
-    shield,
     sleep,
     timeout,
     timeout_at,
     to_thread,
-    wait,
-    wait_for,
     wrap_future,
 )
 
-from plait._engine.asyncio import Future, Task
+from plait.asyncio._groups import TaskGroup, amap, as_completed, ensure_future, gather, shield, wait, wait_for
 from plait.asyncio.loop import EventLoop
 from plait.asyncio.policy import new_event_loop
 from plait.asyncio.runners import Runner, run
@@ -103,7 +98,9 @@ if TYPE_CHECKING:
 
 # What is plait's: one line for each module that it comes from.
 OURS: dict[str, tuple[str, ...]] = {
-    "plait._engine.asyncio": ("Future", "Task"),
+    "plait.asyncio._groups": (
+        *("TaskGroup", "amap", "as_completed", "ensure_future", "gather", "shield", "wait", "wait_for"),
+    ),
     "plait.asyncio.loop": ("EventLoop",),
     "plait.asyncio.policy": ("new_event_loop",),
     "plait.asyncio.runners": ("Runner", "run"),
@@ -168,6 +165,7 @@ __all__ = [
     "Transport",
     "WriteTransport",
     "all_tasks",
+    "amap",
     "as_completed",
     "create_subprocess_exec",
     "create_subprocess_shell",

@@ -5,6 +5,7 @@
 
 pub mod await_;
 pub mod future;
+pub mod group;
 pub mod looping;
 pub mod streams;
 pub mod sync;

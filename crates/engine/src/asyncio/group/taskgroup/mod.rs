@@ -1,0 +1,18 @@
+//! `TaskGroup`: tasks that live no longer than a block; as `asyncio.TaskGroup`, and with a limit if one is asked for.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`state`] | what a group knows, and what its tasks tell it |
+//! | [`block`] | entering and leaving the `async with` block |
+//! | [`line`] | the limit: who runs, and who waits for room |
+//! | [`face`] | the class as Python sees it |
+//!
+//! The rules are those of the newest CPython on every version (a group that is shut down closes the coroutine that it refuses;
+//! the parent's count of cancellations stays as it was): what changed were mistakes.
+
+pub mod block;
+pub mod face;
+pub mod line;
+pub mod state;
+
+pub use state::TaskGroup;
