@@ -29,7 +29,6 @@ from asyncio import (
     DatagramProtocol,
     DatagramTransport,
     Event,
-    Future,
     Handle,
     IncompleteReadError,
     InvalidStateError,
@@ -48,7 +47,6 @@ from asyncio import (
     Server,
     SubprocessProtocol,
     SubprocessTransport,
-    Task,
     Timeout,
     TimeoutError,
     TimerHandle,
@@ -75,6 +73,7 @@ from asyncio import (
     wrap_future,
 )
 
+from plait._engine.asyncio import Future, Task
 from plait.asyncio._groups import TaskGroup, amap, as_completed, ensure_future, gather, shield, wait, wait_for
 from plait.asyncio.loop import EventLoop
 from plait.asyncio.policy import new_event_loop
@@ -98,6 +97,7 @@ if TYPE_CHECKING:
 
 # What is plait's: one line for each module that it comes from.
 OURS: dict[str, tuple[str, ...]] = {
+    "plait._engine.asyncio": ("Future", "Task"),
     "plait.asyncio._groups": (
         *("TaskGroup", "amap", "as_completed", "ensure_future", "gather", "shield", "wait", "wait_for"),
     ),
