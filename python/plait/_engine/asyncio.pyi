@@ -1,4 +1,8 @@
-"""Types of the native half of `plait.asyncio`. One section a module."""
+"""Types of the native half of `plait.asyncio`. One section a module.
+
+The native classes do not derive from the standard library's, but have all that these have: here they are said to
+derive from them, so that a type checker takes the ones where it asks for the others.
+"""
 
 import asyncio as _asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
@@ -6,6 +10,38 @@ from typing import Any, Generic, TypeVar, final
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+
+# --- the loop ------------------------------------------------------------------------------------
+
+class LoopCore(_asyncio.BaseEventLoop):
+    """What is native of `EventLoop`."""
+
+    _stopping: bool
+    _debug: bool
+    _thread_id: int | None
+    def __new__(cls, *args: Any, **kwargs: Any) -> LoopCore: ...
+    def _run(self) -> None: ...
+    def _create_task(
+        self, coro: Any, name: object = None, context: Any = None, eager_start: bool | None = None
+    ) -> Task[Any]: ...
+    def _watched(self) -> dict[int, tuple[Any, Any]]: ...
+    def _ready_count(self) -> int: ...
+    def _timer_count(self) -> int: ...
+    def _drop_all(self) -> None: ...
+
+class Handle(_asyncio.Handle):
+    """A callback that will be called; as `asyncio.Handle`."""
+
+class TimerHandle(Handle, _asyncio.TimerHandle):
+    """A callback that will be called at a time; as `asyncio.TimerHandle`."""
+
+# --- futures and tasks ---------------------------------------------------------------------------
+
+class Future(_asyncio.Future[_T]):
+    """A result that will exist, awaited in an event loop; as `asyncio.Future`."""
+
+class Task(Future[_T], _asyncio.Task[_T]):
+    """A coroutine that an event loop steps; as `asyncio.Task`."""
 
 # --- streams -------------------------------------------------------------------------------------
 

@@ -65,7 +65,8 @@ class _Queued:
         self._count = count
 
     def __len__(self) -> int:
-        return getattr(self._loop, self._count)()
+        count: int = getattr(self._loop, self._count)()
+        return count
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())
@@ -82,6 +83,18 @@ class EventLoop(LoopCore, _StandardLoop):
 
     With a `selector` of the program's own it is the standard library's loop: plait's polls natively.
     """
+
+    if TYPE_CHECKING:  # what the standard library's loop has, and typeshed does not tell
+        _csock: Any
+        _signal_handlers: Any
+        _task_factory: Any
+        _old_agen_hooks: Any
+        _check_closed: Any
+        _check_running: Any
+        _set_coroutine_origin_tracking: Any
+        _asyncgen_firstiter_hook: Any
+        _asyncgen_finalizer_hook: Any
+        _add_callback: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         if cls is EventLoop and (args or kwargs) and (*args, *kwargs.values()) != (None,):
