@@ -1,7 +1,7 @@
 """The event loop: what is hot is native (`plait._engine.asyncio.LoopCore`), the rest is the running version's own.
 
-`EventLoop` derives from the native half first and from the standard library's selector loop second, so arguments, checks
-and texts of what is inherited are always those of the running version. See docs/design/loop.md.
+`EventLoop` derives from the native half first and from the selector loop of the standard library second, so arguments,
+checks and texts of what is inherited are always those of the running version. See docs/design/loop.md.
 """
 
 from __future__ import annotations
