@@ -99,7 +99,7 @@ mod engine {
         }
         crate::asyncio::await_::init(module.py())?;
         crate::asyncio::future::init(module.py());
-        crate::asyncio::looping::methods::init(module.py())?;
+        crate::asyncio::looping::init(module.py())?;
         task::init(module.py());
         threading::init(module.py())?;
         futures::init(module.py())?;

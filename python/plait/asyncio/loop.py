@@ -192,11 +192,7 @@ class EventLoop(LoopCore, _StandardLoop):
 
     # --- tasks --------------------------------------------------------------------------------------
 
-    def create_task(self, coro: Any, **kwargs: Any) -> Any:
-        """Schedule or begin executing a coroutine object. Return a task object."""
-        if self._task_factory is None:
-            return self._create_task(coro, **kwargs)
-        return super().create_task(coro, **kwargs)
+    _create_task_by_factory = _StandardLoop.create_task
 
     # --- reports ------------------------------------------------------------------------------------
 

@@ -137,12 +137,24 @@ impl Handle {
     pub fn run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        // A copy, since the callback may cancel its own handle.
-        let call = this.call.lock().as_ref().map(|call| call.clone_ref(py));
+        // Nobody else has it, so nobody can cancel it or look at it: the call is used up. Else a copy of it runs, since
+        // the callback may cancel its own handle.
+        let call = if is_alone(slf) {
+            this.call.lock().take()
+        } else {
+            this.call.lock().as_ref().map(|call| call.clone_ref(py))
+        };
         let Some(call) = call else { return Ok(()) };
         match call.run(py) {
             Ok(()) => Ok(()),
-            Err(error) => failed(slf, error),
+            Err(error) => {
+                // The report shows the callback.
+                if !this.is_cancelled() {
+                    let old = this.call.lock().replace(call);
+                    drop(old);
+                }
+                failed(slf, error)
+            }
         }
     }
 
@@ -191,6 +203,13 @@ impl Handle {
         args.map(|args| PyTuple::new(py, args.into_iter().map(|arg| arg.into_bound(py))))
             .transpose()
     }
+}
+
+/// Whether the caller's reference is the only one.
+#[inline]
+fn is_alone(handle: &Bound<'_, Handle>) -> bool {
+    // SAFETY: a live object. Where there is no GIL, others may have references that are not counted here.
+    cfg!(not(Py_GIL_DISABLED)) && unsafe { pyo3::ffi::Py_REFCNT(handle.as_ptr()) } == 1
 }
 
 #[cold]

@@ -6,15 +6,19 @@
 //! | [`handle`] | what `call_soon` and `call_later` return |
 //! | [`io`] | what is watched at descriptors |
 //! | [`run`] | the turn, and when it polls |
-//! | [`methods`] | the loop as Python sees it |
+//! | [`calls`] | `call_soon` and the other ways in, as raw methods |
+//! | [`methods`] | the rest of the loop as Python sees it |
+//! | `memory` | where the memory of handles waits for the next one |
 //!
 //! The Python class `plait.asyncio.EventLoop` derives from [`LoopCore`] and then from the standard library's selector loop, of which it
 //! inherits what is not hot. See docs/design/loop.md.
 //!
 //! All state that several threads could touch is `Guarded`. What is taken out under a guard is dropped outside of it.
 
+pub mod calls;
 pub mod handle;
 pub mod io;
+mod memory;
 pub mod methods;
 pub mod ready;
 pub mod run;
@@ -24,6 +28,7 @@ pub use ready::{Entry, Native, Run};
 pub use run::running;
 
 use crate::guarded::Guarded;
+use crate::held::HeldSlot;
 use handle::TimerHandle;
 use io::{Registry, Watcher};
 use plait_core::clock::{self, Nanos};
@@ -67,6 +72,9 @@ pub struct LoopCore {
     plain: bool,
     /// The class has our `time`.
     own_clock: bool,
+    /// The task factory, if there is one.
+    factory: HeldSlot,
+    has_factory: AtomicBool,
 }
 
 /// `object` as one of our loops whose `call_soon` is not overridden.
@@ -101,6 +109,8 @@ impl LoopCore {
             hurry: AtomicBool::new(false),
             plain: same("call_soon")?,
             own_clock: same("time")?,
+            factory: HeldSlot::default(),
+            has_factory: AtomicBool::new(false),
         })
     }
 
@@ -182,6 +192,7 @@ impl LoopCore {
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.factory.traverse(visit)?;
         if let Some(ready) = self.ready.try_lock() {
             for entry in ready.iter() {
                 entry.traverse(visit)?;
@@ -210,4 +221,13 @@ impl LoopCore {
         }
         drop((ready, timers, io));
     }
+}
+
+/// Puts the raw methods over the class, and the free lists under the handles.
+///
+/// # Errors
+/// As [`crate::hot::install`].
+pub fn init(py: Python<'_>) -> PyResult<()> {
+    memory::init(py);
+    calls::init(py)
 }

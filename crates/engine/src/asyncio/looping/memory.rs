@@ -1,0 +1,84 @@
+//! Where the memory of handles waits for the next one: on builds with a GIL, for objects of exactly these types.
+//!
+//! Most handles live for a turn. From here they come without the allocator and without the collector's counting them as new.
+
+use super::handle::{Handle, TimerHandle};
+use crate::guarded::Guarded;
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::prelude::*;
+use std::ffi::c_void;
+
+/// How many of a type are kept.
+const MOST: usize = 4096;
+
+struct Kept(Vec<*mut PyObject>);
+
+// SAFETY: memory that nobody uses, whose pointers are all that is touched here.
+unsafe impl Send for Kept {}
+
+static HANDLES: Guarded<Kept> = Guarded::new(Kept(Vec::new()));
+static TIMERS: Guarded<Kept> = Guarded::new(Kept(Vec::new()));
+
+/// An object of `class`, zeroed or as its predecessor left it; tracked, so nothing may be allocated before it is filled in.
+unsafe fn alloc(list: &Guarded<Kept>, class: *mut PyTypeObject, items: isize) -> *mut PyObject {
+    let kept = list.lock().0.pop();
+    // SAFETY: called by the interpreter for the type of the list, whose subclasses have an `alloc` of their own.
+    unsafe {
+        let Some(object) = kept else {
+            return ffi::PyType_GenericAlloc(class, items);
+        };
+        let object = ffi::PyObject_Init(object, class);
+        ffi::PyObject_GC_Track(object.cast());
+        object
+    }
+}
+
+unsafe fn free(list: &Guarded<Kept>, memory: *mut c_void) {
+    let mut list = list.lock();
+    if list.0.len() < MOST {
+        list.0.push(memory.cast());
+        return;
+    }
+    drop(list);
+    // SAFETY: called by the interpreter with an object that is dead and untracked.
+    unsafe { ffi::PyObject_GC_Del(memory) };
+}
+
+unsafe extern "C" fn alloc_handle(class: *mut PyTypeObject, items: isize) -> *mut PyObject {
+    // SAFETY: put into the type of this list only.
+    unsafe { alloc(&HANDLES, class, items) }
+}
+
+unsafe extern "C" fn free_handle(memory: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { free(&HANDLES, memory) }
+}
+
+unsafe extern "C" fn alloc_timer(class: *mut PyTypeObject, items: isize) -> *mut PyObject {
+    // SAFETY: as above.
+    unsafe { alloc(&TIMERS, class, items) }
+}
+
+unsafe extern "C" fn free_timer(memory: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { free(&TIMERS, memory) }
+}
+
+/// Puts the slots into the types, which have no instances yet.
+pub fn init(py: Python<'_>) {
+    if cfg!(Py_GIL_DISABLED) {
+        // The collector of these builds walks over memory, not over a list of objects.
+        return;
+    }
+    // Both exist before either is changed, since the one inherits from the other when it is made.
+    let handle = py.get_type::<Handle>().as_type_ptr();
+    let timer = py.get_type::<TimerHandle>().as_type_ptr();
+    // SAFETY: the types are ours; each pair of functions belongs together. A class that Python code derives gets the
+    // interpreter's own pair.
+    unsafe {
+        (*handle).tp_alloc = Some(alloc_handle);
+        (*handle).tp_free = Some(free_handle);
+        (*timer).tp_alloc = Some(alloc_timer);
+        (*timer).tp_free = Some(free_timer);
+    }
+}
