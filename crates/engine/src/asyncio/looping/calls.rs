@@ -153,8 +153,8 @@ impl LoopCore {
 
     /// A handle that nobody has queued yet.
     #[inline]
-    pub(super) fn handle<'py>(slf: &Bound<'py, Self>, call: Call) -> PyResult<Bound<'py, Handle>> {
-        let handle = Bound::new(slf.py(), Handle::new(slf, call))?;
+    fn handle<'py>(slf: &Bound<'py, Self>, call: Call, threadsafe: bool) -> PyResult<Bound<'py, Handle>> {
+        let handle = Bound::new(slf.py(), Handle::new(slf, call, threadsafe))?;
         if slf.get().is_debug() {
             handle.get().trace(slf.py())?;
         }
@@ -172,7 +172,7 @@ impl LoopCore {
             args: args.iter_borrowed().map(|arg| arg.to_owned().into()).collect(),
             context: context_or_copy(slf.py(), std::ptr::null_mut())?,
         };
-        Self::handle(slf, call)
+        Self::handle(slf, call, false)
     }
 
     /// When a timer for `when` on the loop's clock is due on ours; and now.
@@ -247,7 +247,7 @@ unsafe fn soon<const THREADSAFE: bool>(
             return Err(given.missing(method, &["callback"]));
         };
         LoopCore::check(&slf, callback, method, !THREADSAFE)?;
-        let handle = LoopCore::handle(&slf, call_of(py, positional, context)?)?;
+        let handle = LoopCore::handle(&slf, call_of(py, positional, context)?, THREADSAFE)?;
         let entry = Entry::Handle(handle.clone().unbind());
         if THREADSAFE {
             slf.get().push_threadsafe(py, entry);

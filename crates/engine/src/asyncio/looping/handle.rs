@@ -6,10 +6,13 @@
 
 use super::LoopCore;
 use super::ready::leaves;
+use crate::deadlock::Anyone;
+use crate::door;
 use crate::guarded::Guarded;
 use crate::held::Held;
+use crate::limit::Limit;
+use plait_core::EventWord;
 use plait_reactor::TimerKey;
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -18,6 +21,7 @@ use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a handle calls.
@@ -73,12 +77,26 @@ impl Call {
     }
 }
 
-/// What only the debug mode fills in.
+/// What few handles have.
 #[derive(Debug, Default)]
-struct Debug {
+struct Rare {
+    /// In debug mode: where it was made.
     source_traceback: Option<Held>,
+    /// In debug mode, once it is cancelled: what it looked like before.
     repr: Option<Held>,
+    /// While a handle of `call_soon_threadsafe` runs.
+    running: Option<Running>,
 }
+
+/// Where a handle runs, and who waits for its end.
+#[derive(Debug)]
+struct Running {
+    thread: libc::pthread_t,
+    finished: Option<Arc<EventWord>>,
+}
+
+/// From 3.14 on, who cancels a handle of `call_soon_threadsafe` from another thread waits for the end of a callback that runs.
+const WAITS_FOR_ITS_END: bool = cfg!(Py_3_14);
 
 /// A callback that is to be run, and can be cancelled.
 #[pyclass(subclass, frozen, weakref, module = "plait.asyncio")]
@@ -88,18 +106,21 @@ pub struct Handle {
     call: Guarded<Option<Call>>,
     cancelled: AtomicBool,
     event_loop: Held,
-    debug: Guarded<Option<Box<Debug>>>,
+    rare: Guarded<Option<Box<Rare>>>,
+    /// Made by `call_soon_threadsafe`.
+    threadsafe: bool,
 }
 
 impl Handle {
     /// A handle of `core` that runs `call`.
     #[inline]
-    pub fn new(core: &Bound<'_, LoopCore>, call: Call) -> Self {
+    pub fn new(core: &Bound<'_, LoopCore>, call: Call, threadsafe: bool) -> Self {
         Self {
             call: Guarded::new(Some(call)),
             cancelled: AtomicBool::new(false),
             event_loop: core.clone().into_any().into(),
-            debug: Guarded::new(None),
+            rare: Guarded::new(None),
+            threadsafe,
         }
     }
 
@@ -114,11 +135,12 @@ impl Handle {
         let stack = py
             .import(intern!(py, "asyncio.format_helpers"))?
             .call_method1(intern!(py, "extract_stack"), (frame,))?;
-        let debug = Debug {
-            source_traceback: Some(stack.into()),
-            repr: None,
-        };
-        let old = self.debug.lock().replace(Box::new(debug));
+        let old = self
+            .rare
+            .lock()
+            .get_or_insert_default()
+            .source_traceback
+            .replace(stack.into());
         drop(old);
         Ok(())
     }
@@ -137,12 +159,14 @@ impl Handle {
     pub fn run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        let shared = !is_alone(slf);
+        let _running = (WAITS_FOR_ITS_END && this.threadsafe && shared).then(|| Runs::new(this));
         // Nobody else has it, so nobody can cancel it or look at it: the call is used up. Else a copy of it runs, since
         // the callback may cancel its own handle.
-        let call = if is_alone(slf) {
-            this.call.lock().take()
-        } else {
+        let call = if shared {
             this.call.lock().as_ref().map(|call| call.clone_ref(py))
+        } else {
+            this.call.lock().take()
         };
         let Some(call) = call else { return Ok(()) };
         match call.run(py) {
@@ -164,6 +188,7 @@ impl Handle {
     /// In debug mode, what its representation raises.
     pub fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let this = slf.get();
+        Self::wait_for_end(slf)?;
         if this.cancelled.swap(true, Ordering::AcqRel) {
             return Ok(false);
         }
@@ -174,7 +199,7 @@ impl Handle {
             let text = slf.repr()?;
             this.cancelled.store(true, Ordering::Relaxed);
             let old = this
-                .debug
+                .rare
                 .lock()
                 .get_or_insert_default()
                 .repr
@@ -183,7 +208,31 @@ impl Handle {
         }
         let call = this.call.lock().take();
         drop(call);
+        // Without a GIL it may have begun meanwhile: who runs it says so before it looks at the call.
+        Self::wait_for_end(slf)?;
         Ok(true)
+    }
+
+    /// Waits until a callback that runs in another thread has ended.
+    fn wait_for_end(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if !(WAITS_FOR_ITS_END && slf.get().threadsafe) {
+            return Ok(());
+        }
+        let finished = {
+            let mut rare = slf.get().rare.lock();
+            let running = rare.as_mut().and_then(|rare| rare.running.as_mut());
+            running
+                .filter(|running| running.thread != this_thread())
+                .map(|running| running.finished.get_or_insert_default().clone())
+        };
+        if let Some(finished) = finished {
+            let reason = Anyone {
+                object: slf.as_ptr(),
+                action: "wait for",
+            };
+            door::wait(slf.py(), &*finished, Limit::Never, &reason)?;
+        }
+        Ok(())
     }
 
     fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, LoopCore>> {
@@ -205,6 +254,33 @@ impl Handle {
     }
 }
 
+fn this_thread() -> libc::pthread_t {
+    // SAFETY: it is always there.
+    unsafe { libc::pthread_self() }
+}
+
+/// That a handle runs, as long as this lives.
+struct Runs<'a>(&'a Handle);
+
+impl<'a> Runs<'a> {
+    fn new(handle: &'a Handle) -> Self {
+        handle.rare.lock().get_or_insert_default().running = Some(Running {
+            thread: this_thread(),
+            finished: None,
+        });
+        Self(handle)
+    }
+}
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        let running = self.0.rare.lock().as_mut().and_then(|rare| rare.running.take());
+        if let Some(finished) = running.and_then(|running| running.finished) {
+            finished.set();
+        }
+    }
+}
+
 /// Whether the caller's reference is the only one.
 #[inline]
 fn is_alone(handle: &Bound<'_, Handle>) -> bool {
@@ -223,15 +299,12 @@ fn failed(handle: &Bound<'_, Handle>, error: PyErr) -> PyResult<()> {
     Ok(())
 }
 
-/// `asyncio.Handle` or `asyncio.TimerHandle`.
-fn standard<'py>(py: Python<'py>, timer: bool) -> PyResult<&'py Bound<'py, PyType>> {
-    static HANDLE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static TIMER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    if timer {
-        TIMER.import(py, "asyncio.events", "TimerHandle")
-    } else {
-        HANDLE.import(py, "asyncio.events", "Handle")
-    }
+/// The standard library's class of this name in `asyncio.events`.
+macro_rules! standard {
+    ($py:expr, $name:literal) => {{
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        CLASS.import($py, "asyncio.events", $name)
+    }};
 }
 
 #[pymethods]
@@ -243,8 +316,9 @@ impl Handle {
     }
 
     /// Whether it was cancelled.
-    fn cancelled(&self) -> bool {
-        self.is_cancelled()
+    fn cancelled(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::wait_for_end(slf)?;
+        Ok(slf.get().is_cancelled())
     }
 
     /// Calls the callback.
@@ -288,26 +362,26 @@ impl Handle {
 
     #[getter]
     fn _source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let debug = self.debug.lock();
-        let stack = debug.as_ref()?.source_traceback.as_ref()?.clone_ref(py);
-        drop(debug);
+        let rare = self.rare.lock();
+        let stack = rare.as_ref()?.source_traceback.as_ref()?.clone_ref(py);
+        drop(rare);
         Some(stack.into_bound(py).unbind())
     }
 
     #[getter]
     fn _repr(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let debug = self.debug.lock();
-        let text = debug.as_ref()?.repr.as_ref()?.clone_ref(py);
-        drop(debug);
+        let rare = self.rare.lock();
+        let text = rare.as_ref()?.repr.as_ref()?.clone_ref(py);
+        drop(rare);
         Some(text.into_bound(py).unbind())
     }
 
     fn _repr_info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        standard(slf.py(), false)?.call_method1(intern!(slf.py(), "_repr_info"), (slf,))
+        standard!(slf.py(), "Handle")?.call_method1(intern!(slf.py(), "_repr_info"), (slf,))
     }
 
     fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        standard(slf.py(), false)?.call_method1(intern!(slf.py(), "__repr__"), (slf,))
+        standard!(slf.py(), "Handle")?.call_method1(intern!(slf.py(), "__repr__"), (slf,))
     }
 
     #[getter(__class__)]
@@ -315,9 +389,14 @@ impl Handle {
         if !slf.is_exact_instance_of::<Self>() && !slf.is_exact_instance_of::<TimerHandle>() {
             return Ok(slf.get_type().unbind());
         }
-        Ok(standard(slf.py(), slf.is_instance_of::<TimerHandle>())?
-            .clone()
-            .unbind())
+        let class = if slf.is_exact_instance_of::<TimerHandle>() {
+            standard!(slf.py(), "TimerHandle")?
+        } else if WAITS_FOR_ITS_END && slf.get().threadsafe {
+            standard!(slf.py(), "_ThreadSafeHandle")?
+        } else {
+            standard!(slf.py(), "Handle")?
+        };
+        Ok(class.clone().unbind())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -331,8 +410,8 @@ impl Handle {
                 arg.traverse(&visit)?;
             }
         }
-        if let Some(debug) = self.debug.try_lock()
-            && let Some(stack) = debug.as_ref().and_then(|debug| debug.source_traceback.as_ref())
+        if let Some(rare) = self.rare.try_lock()
+            && let Some(stack) = rare.as_ref().and_then(|rare| rare.source_traceback.as_ref())
         {
             stack.traverse(&visit)?;
         }
@@ -341,8 +420,8 @@ impl Handle {
 
     fn __clear__(&self) {
         let call = self.call.lock().take();
-        let debug = self.debug.lock().take();
-        drop((call, debug));
+        let rare = self.rare.lock().take();
+        drop((call, rare));
     }
 }
 
@@ -367,7 +446,7 @@ impl TimerHandle {
         };
         Bound::new(
             core.py(),
-            PyClassInitializer::from(Handle::new(core, call)).add_subclass(timer),
+            PyClassInitializer::from(Handle::new(core, call, false)).add_subclass(timer),
         )
     }
 }
@@ -477,7 +556,3 @@ impl MaybeEqual for Option<Bound<'_, PyTuple>> {
     }
 }
 
-/// The error for `None` as a time.
-pub fn no_time(text: &'static str) -> PyErr {
-    PyTypeError::new_err(text)
-}
