@@ -555,4 +555,3 @@ impl MaybeEqual for Option<Bound<'_, PyTuple>> {
         }
     }
 }
-
