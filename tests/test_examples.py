@@ -43,8 +43,8 @@ def promised(path: Path) -> str:
 
 
 def test_the_examples_are_found() -> None:
-    assert {path.parent.name for path in SHORT} >= {"threads", "processes"}
-    assert len(SHORT) >= 18
+    assert {path.parent.name for path in SHORT} >= {"threads", "processes", "coroutines"}
+    assert len(SHORT) >= 28
 
 
 @launchers

@@ -1,6 +1,7 @@
 """Programs of real libraries, unchanged: the same output under `python` and under `plait run`, on plait's loop there.
 
-A library or a server that is missing skips its test with the reason; in CI, where PLAIT_TESTS_NEED_ALL is set, it fails.
+A library or a server that is missing skips its test with the reason; where PLAIT_TESTS_NEED_ALL is set, as in CI, it
+fails.
 """
 
 import os

@@ -91,8 +91,8 @@ async def ask(base: str, session: aiohttp.ClientSession) -> None:
 async def main() -> None:
     seen.loop()
     app = web.Application(client_max_size=1 << 24)
-    for path, handler in (("/hello", hello), ("/stream", stream), ("/never", never), ("/fails", fails), ("/chat", chat)):
-        app.router.add_get(path, handler)
+    for handler in (hello, stream, never, fails, chat):
+        app.router.add_get(f"/{handler.__name__}", handler)
     app.router.add_post("/upload", upload)
     authority = trustme.CA()
     server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -100,7 +100,7 @@ async def main() -> None:
     client_side = ssl.create_default_context()
     authority.configure_trust(client_side)
 
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=5)
     await runner.setup()
     plain = web.TCPSite(runner, "127.0.0.1", 0)
     secure = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_side)

@@ -1,4 +1,4 @@
-"""Tests for anyio's pytest plugin: async tests and fixtures on the loop that LOOP_FACTORY names, or on asyncio's own."""
+"""For anyio's pytest plugin: async tests and fixtures on the loop that LOOP_FACTORY names, or on asyncio's own."""
 
 import asyncio
 import importlib
@@ -24,7 +24,7 @@ async def served(anyio_backend):
             async for data in stream:
                 await stream.send(data)
 
-    async with anyio.create_task_group() as group, await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, echo)
         yield listener.extra(anyio.abc.SocketAttribute.local_port)
         group.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""anyio on its asyncio backend: task groups, cancel scopes, memory streams, threads, TCP, a process, a nursery's errors."""
+"""anyio on its asyncio backend: task groups, cancel scopes, memory streams, threads, TCP, a process, errors."""
 
 import anyio
 import anyio.to_thread

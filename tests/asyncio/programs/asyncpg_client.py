@@ -1,4 +1,4 @@
-"""asyncpg against PostgreSQL, on the socket in the folder given: a pool, transactions, cursors, COPY, LISTEN, cancel."""
+"""asyncpg against PostgreSQL, on the socket in the folder given: pool, transactions, cursor, COPY, LISTEN, cancel."""
 
 import asyncio
 import io
