@@ -1,0 +1,433 @@
+//! The events, and what follows from them.
+//!
+//! Each event is a method. It changes the state and appends to `out` what is to be done, in order. An event that
+//! comes too late (from a worker that is gone, for a task that is settled) changes nothing, so the driver may report
+//! what it sees without asking whether it still matters.
+
+use crate::Nanos;
+use crate::line::Line;
+use crate::slab::Slab;
+use crate::task::{Call, Place, Sentence, Task, TaskId, Verdict};
+use crate::worker::{Life, Worker, WorkerId};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What a pool was opened with.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// So many workers at most.
+    pub workers: usize,
+    /// So many tasks for one worker, after which another takes its place.
+    pub tasks_per_worker: Option<u32>,
+    /// After an exception has been raised in a task that is late or unwanted, so long until its worker is killed.
+    pub grace: Nanos,
+    /// So many workers in a row may die before any of them has done a task; then the pool is broken.
+    pub stillborn: u32,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process; report [`Policy::up`], or [`Policy::died`] if it cannot be.
+    Start(WorkerId),
+    /// Write the task's record to the worker's ring.
+    Send(WorkerId, TaskId),
+    /// Take the record back if it is not claimed; report [`Policy::withdrawn`], or [`Policy::started`] if it is.
+    Withdraw(WorkerId, TaskId),
+    /// Raise an exception in what the worker runs, if it still runs this task.
+    Interrupt(WorkerId, TaskId),
+    /// Kill the process; report [`Policy::died`] when it is gone and its ring is drained.
+    Kill(WorkerId),
+    /// Tell the worker to end after what it has.
+    Retire(WorkerId),
+    /// Complete the future: the task will have no result.
+    Settle(TaskId, Verdict),
+}
+
+/// What [`Policy::cancel`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelling {
+    /// It had not begun, and is settled.
+    Done,
+    /// It may run: it is settled when its worker has let go of it.
+    Underway,
+    /// It is settled already, or no task.
+    TooLate,
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Policy {
+    settings: Settings,
+    tasks: Slab<Task>,
+    workers: Slab<Worker>,
+    line: Line,
+    /// When to look at a task again. Entries of what is over are passed by.
+    alarms: BinaryHeap<Reverse<(Nanos, TaskId)>>,
+    /// The worker that was given something last: asked first, since it is awake and its caches are warm.
+    last: Option<WorkerId>,
+    turn: u64,
+    stillborn: u32,
+    closed: bool,
+    broken: bool,
+}
+
+impl Policy {
+    /// A pool without workers: they are started as tasks come.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            tasks: Slab::default(),
+            workers: Slab::default(),
+            line: Line::default(),
+            alarms: BinaryHeap::new(),
+            last: None,
+            turn: 0,
+            stillborn: 0,
+            closed: false,
+            broken: false,
+        }
+    }
+
+    /// A call was submitted. None once the pool is closed or broken.
+    pub fn submit(&mut self, call: Call, out: &mut Vec<Action>) -> Option<TaskId> {
+        if self.closed || self.broken {
+            return None;
+        }
+        self.turn += 1;
+        let id = TaskId(self.tasks.insert(Task {
+            call,
+            turn: self.turn,
+            place: Place::Waiting,
+            attempts: 0,
+            deadline: None,
+            sentence: None,
+        }));
+        self.line.put(call.priority, self.turn, id);
+        self.place(out);
+        Some(id)
+    }
+
+    /// The process is there and reads its ring.
+    pub fn up(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+        if let Some(its) = self.workers.get_mut(worker.0)
+            && its.life == Life::Starting
+        {
+            its.life = Life::Up;
+            self.place(out);
+        }
+    }
+
+    /// The worker has begun with a task. Has to be reported for tasks with a timeout, may be for others.
+    pub fn started(&mut self, worker: WorkerId, task: TaskId, now: Nanos, out: &mut Vec<Action>) {
+        let Some(its) = self.tasks.get_mut(task.0) else {
+            return;
+        };
+        let unwanted = its.place == Place::Withdrawing(worker);
+        if its.place != Place::Leased(worker) && !unwanted {
+            return;
+        }
+        its.place = Place::Running(worker);
+        if let Some(timeout) = its.call.timeout {
+            let at = now.saturating_add(timeout);
+            its.deadline = Some(at);
+            self.alarms.push(Reverse((at, task)));
+        }
+        if unwanted {
+            self.stop(task, Sentence::Unwanted, now, out);
+        }
+    }
+
+    /// The worker has ended a task and its outcome is there; it took so long. True if the outcome is to be
+    /// delivered; false if it comes from a worker that did not have the task.
+    pub fn finished(&mut self, worker: WorkerId, task: TaskId, took: Nanos, out: &mut Vec<Action>) -> bool {
+        let Some(its) = self.workers.get_mut(worker.0) else {
+            return false;
+        };
+        if !its.return_done(task, took) {
+            return false;
+        }
+        self.stillborn = 0;
+        let known = self.tasks.remove(task.0);
+        // Who was asked to stop and ended: whether the exception or its own result came first, nobody wants to know
+        // of a task that was cancelled or is late.
+        let verdict = known.as_ref().and_then(|its| its.sentence).map(Verdict::from);
+        if let Some(verdict) = verdict {
+            out.push(Action::Settle(task, verdict));
+        }
+        self.retire_if_worn(worker, out);
+        self.place(out);
+        known.is_some() && verdict.is_none()
+    }
+
+    /// The process is gone, its results are read; `running` is what it said it ran.
+    pub fn died(&mut self, worker: WorkerId, running: Option<TaskId>, out: &mut Vec<Action>) {
+        let Some(its) = self.workers.remove(worker.0) else {
+            return;
+        };
+        if its.life == Life::Starting {
+            self.stillborn += 1;
+        }
+        for task in its.leases {
+            let Some(state) = self.tasks.get_mut(task.0) else {
+                continue;
+            };
+            let ran = running == Some(task) || state.place == Place::Running(worker);
+            if ran {
+                state.attempts += 1;
+            }
+            let verdict = match (state.sentence, state.place) {
+                (Some(why), _) => Some(why.into()),
+                (None, Place::Withdrawing(_)) => Some(Verdict::Cancelled),
+                (None, _) if ran && state.attempts > state.call.retries => Some(Verdict::WorkerDied),
+                (None, _) => None,
+            };
+            match verdict {
+                Some(verdict) => self.settle(task, verdict, out),
+                None => {
+                    state.place = Place::Waiting;
+                    state.deadline = None;
+                    self.line.put(state.call.priority, state.turn, task);
+                }
+            }
+        }
+        if self.stillborn >= self.settings.stillborn.max(1) {
+            self.give_up(out);
+        }
+        self.place(out);
+    }
+
+    /// The caller does not want the task any more.
+    pub fn cancel(&mut self, task: TaskId, now: Nanos, out: &mut Vec<Action>) -> Cancelling {
+        let Some(its) = self.tasks.get_mut(task.0) else {
+            return Cancelling::TooLate;
+        };
+        match its.place {
+            Place::Waiting => {
+                self.settle(task, Verdict::Cancelled, out);
+                return Cancelling::Done;
+            }
+            Place::Leased(worker) => {
+                its.place = Place::Withdrawing(worker);
+                out.push(Action::Withdraw(worker, task));
+            }
+            Place::Withdrawing(_) => {}
+            Place::Running(_) => self.stop(task, Sentence::Unwanted, now, out),
+        }
+        Cancelling::Underway
+    }
+
+    /// A record was taken back before its worker claimed it.
+    pub fn withdrawn(&mut self, worker: WorkerId, task: TaskId, out: &mut Vec<Action>) {
+        if self.tasks.get(task.0).map(|its| its.place) != Some(Place::Withdrawing(worker)) {
+            return;
+        }
+        if let Some(its) = self.workers.get_mut(worker.0) {
+            its.take_back(task);
+        }
+        self.settle(task, Verdict::Cancelled, out);
+        self.retire_if_worn(worker, out);
+        self.place(out);
+    }
+
+    /// The worker uses more memory than it may while it runs this task.
+    pub fn too_big(&mut self, worker: WorkerId, task: TaskId, out: &mut Vec<Action>) {
+        if let Some(its) = self.tasks.get_mut(task.0)
+            && matches!(its.place, Place::Running(by) | Place::Leased(by) if by == worker)
+        {
+            its.place = Place::Running(worker);
+            its.sentence = Some(Sentence::TooBig);
+            self.kill(worker, out);
+        }
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    #[must_use]
+    pub fn next_alarm(&self) -> Option<Nanos> {
+        self.alarms.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The time has come.
+    pub fn tick(&mut self, now: Nanos, out: &mut Vec<Action>) {
+        while let Some(&Reverse((at, task))) = self.alarms.peek()
+            && at <= now
+        {
+            self.alarms.pop();
+            let Some(its) = self.tasks.get(task.0) else {
+                continue;
+            };
+            let Place::Running(worker) = its.place else {
+                continue;
+            };
+            if its.deadline != Some(at) {
+                continue; // Of an attempt before this one.
+            }
+            match its.sentence {
+                None => self.stop(task, Sentence::Late, now, out),
+                // It had its grace.
+                Some(_) => self.kill(worker, out),
+            }
+        }
+    }
+
+    /// Takes no more calls; with `cancel`, those that wait are settled. Workers end when nothing is left.
+    pub fn close(&mut self, cancel: bool, out: &mut Vec<Action>) {
+        self.closed = true;
+        while cancel && let Some(task) = self.next_waiting() {
+            self.settle(task, Verdict::Cancelled, out);
+        }
+        self.place(out);
+    }
+
+    /// Whether all is over: closed, nothing left, nobody there.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        (self.closed || self.broken) && self.tasks.len() == 0 && self.workers.len() == 0
+    }
+
+    /// How many tasks are not settled.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// How many processes there are, starting ones and dying ones included.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// How often a task was run by a worker that died.
+    #[must_use]
+    pub fn attempts(&self, task: TaskId) -> Option<u32> {
+        self.tasks.get(task.0).map(|its| its.attempts)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn only_worker(&self) -> WorkerId {
+        WorkerId(self.workers.iter().next().unwrap().0)
+    }
+
+    /// Gives waiting tasks to workers, starts workers for the rest, and lets workers go when nothing can come.
+    fn place(&mut self, out: &mut Vec<Action>) {
+        while !self.line.is_empty() {
+            let Some(worker) = self.who_has_room() else {
+                self.start_one(out);
+                return;
+            };
+            let Some(task) = self.next_waiting() else { break };
+            if let Some(its) = self.tasks.get_mut(task.0) {
+                its.place = Place::Leased(worker);
+            }
+            if let Some(its) = self.workers.get_mut(worker.0) {
+                its.lend(task);
+                if self.settings.tasks_per_worker == Some(its.given) {
+                    its.life = Life::Worn;
+                }
+            }
+            self.last = Some(worker);
+            out.push(Action::Send(worker, task));
+        }
+        if self.closed {
+            let idle: Vec<_> = self.workers.iter().map(|(key, _)| WorkerId(key)).collect();
+            for worker in idle {
+                if let Some(its) = self.workers.get_mut(worker.0)
+                    && its.life == Life::Up
+                {
+                    its.life = Life::Retired;
+                    out.push(Action::Retire(worker));
+                }
+            }
+        }
+    }
+
+    /// The worker for the next task: an idle one, the one that was busy last before others; else the least filled.
+    fn who_has_room(&self) -> Option<WorkerId> {
+        if let Some(last) = self.last
+            && let Some(its) = self.workers.get(last.0)
+            && its.has_room()
+            && (its.leases.is_empty() || self.workers.len() == 1)
+        {
+            return Some(last);
+        }
+        let with_room = self.workers.iter().filter(|(_, its)| its.has_room());
+        let (key, its) = with_room.min_by_key(|(_, its)| its.leases.len())?;
+        // While there may be more workers, no second task is put behind the first.
+        let may_start = self.workers.len() < self.settings.workers;
+        (its.leases.is_empty() || !may_start).then_some(WorkerId(key))
+    }
+
+    fn start_one(&mut self, out: &mut Vec<Action>) {
+        if !self.broken && self.workers.len() < self.settings.workers {
+            out.push(Action::Start(WorkerId(self.workers.insert(Worker::new()))));
+        }
+    }
+
+    fn next_waiting(&mut self) -> Option<TaskId> {
+        loop {
+            let task = self.line.take()?;
+            if self
+                .tasks
+                .get(task.0)
+                .is_some_and(|its| its.place == Place::Waiting)
+            {
+                return Some(task);
+            }
+        }
+    }
+
+    /// A worker that has had all it may have goes when it has done it.
+    fn retire_if_worn(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+        if let Some(its) = self.workers.get_mut(worker.0)
+            && its.life == Life::Worn
+            && its.leases.is_empty()
+        {
+            its.life = Life::Retired;
+            out.push(Action::Retire(worker));
+        }
+    }
+
+    /// Asks a running task to stop; its worker is killed if it has not when the grace is over.
+    fn stop(&mut self, task: TaskId, why: Sentence, now: Nanos, out: &mut Vec<Action>) {
+        let Some(its) = self.tasks.get_mut(task.0) else {
+            return;
+        };
+        let Place::Running(worker) = its.place else { return };
+        if its.sentence.is_some() {
+            return;
+        }
+        let at = now.saturating_add(self.settings.grace);
+        its.sentence = Some(why);
+        its.deadline = Some(at);
+        self.alarms.push(Reverse((at, task)));
+        out.push(Action::Interrupt(worker, task));
+    }
+
+    fn kill(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+        if let Some(its) = self.workers.get_mut(worker.0)
+            && its.life != Life::Doomed
+        {
+            its.life = Life::Doomed;
+            out.push(Action::Kill(worker));
+        }
+    }
+
+    fn settle(&mut self, task: TaskId, verdict: Verdict, out: &mut Vec<Action>) {
+        if self.tasks.remove(task.0).is_some() {
+            out.push(Action::Settle(task, verdict));
+        }
+    }
+
+    /// No worker comes up: what waits is settled, so that nobody waits for ever.
+    fn give_up(&mut self, out: &mut Vec<Action>) {
+        self.broken = true;
+        while let Some(task) = self.next_waiting() {
+            self.settle(task, Verdict::Broken, out);
+        }
+        let all: Vec<_> = self.workers.iter().map(|(key, _)| WorkerId(key)).collect();
+        for worker in all {
+            self.kill(worker, out);
+        }
+    }
+}
