@@ -72,6 +72,13 @@ mod engine {
             handle::{Handle, TimerHandle},
         };
         #[pymodule_export]
+        use crate::asyncio::net::{
+            datagram::{_datagram_transport, DatagramTransport},
+            face::_use_transports,
+            pipe::{_read_pipe_transport, _write_pipe_transport, ReadPipeTransport, WritePipeTransport},
+            stream::{_stream_transport, StreamTransport},
+        };
+        #[pymodule_export]
         use crate::asyncio::streams::{
             face::_use_streams, protocol::StreamReaderProtocolCore, reader::StreamReaderCore,
             writer::StreamWriterCore,
@@ -100,6 +107,7 @@ mod engine {
         crate::asyncio::await_::init(module.py())?;
         crate::asyncio::future::init(module.py());
         crate::asyncio::looping::init(module.py())?;
+        crate::asyncio::net::init(module.py());
         task::init(module.py());
         threading::init(module.py())?;
         futures::init(module.py())?;

@@ -9,4 +9,5 @@ pub mod group;
 pub mod looping;
 pub mod streams;
 pub mod sync;
+pub mod net;
 pub mod task;

@@ -66,6 +66,8 @@ pub struct LoopCore {
     debug: AtomicBool,
     /// The thread that runs it, or 0.
     thread: AtomicU64,
+    /// Which turn it runs: transports cork what is written twice in one.
+    turn: AtomicU64,
     /// A timer was added that may be due already: the clock is to be read before the next turn.
     hurry: AtomicBool,
     /// The class has our `call_soon`: whoever has work for us may go past it.
@@ -106,6 +108,7 @@ impl LoopCore {
             stopping: AtomicBool::new(false),
             debug: AtomicBool::new(false),
             thread: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
             hurry: AtomicBool::new(false),
             plain: same("call_soon")?,
             own_clock: same("time")?,
@@ -137,6 +140,12 @@ impl LoopCore {
     #[inline]
     pub fn is_debug(&self) -> bool {
         self.debug.load(Ordering::Relaxed)
+    }
+
+    /// A number that no other turn has; None while it does not run.
+    #[inline]
+    pub fn turn(&self) -> Option<u64> {
+        (self.thread.load(Ordering::Relaxed) != 0).then(|| self.turn.load(Ordering::Relaxed))
     }
 
     /// Whether it has been closed.

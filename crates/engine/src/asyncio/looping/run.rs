@@ -98,6 +98,10 @@ impl LoopCore {
                 todo = core.ready.lock().len();
             }
             pace.left = pace.left.saturating_sub(todo);
+            core.turn.store(
+                core.turn.load(Ordering::Relaxed).wrapping_add(1),
+                Ordering::Relaxed,
+            );
             if core.is_debug() {
                 Self::turn_in_debug_mode(slf, todo)?;
             } else {
