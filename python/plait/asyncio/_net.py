@@ -59,8 +59,12 @@ class Net:
         self._ensure_fd_no_transport(sock)
         return _engine._datagram_transport(self, sock, protocol, address, waiter, extra)
 
-    def _make_read_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+    def _make_read_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
         return _engine._read_pipe_transport(self, pipe, protocol, waiter, extra)
 
-    def _make_write_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+    def _make_write_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
         return _engine._write_pipe_transport(self, pipe, protocol, waiter, extra)

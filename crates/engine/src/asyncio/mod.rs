@@ -10,4 +10,5 @@ pub mod looping;
 pub mod streams;
 pub mod sync;
 pub mod net;
+pub mod sync;
 pub mod task;

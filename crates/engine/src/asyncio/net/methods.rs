@@ -187,7 +187,7 @@ impl Wire {
         if let Some(event_loop) = &state.event_loop {
             visit.call(event_loop)?;
         }
-        for held in [
+        let held = [
             &state.file,
             &state.protocol,
             &state.server,
@@ -195,10 +195,9 @@ impl Wire {
             &state.context,
             &state.address,
             &state.empty_waiter,
-        ] {
-            if let Some(held) = held {
-                held.traverse(&visit)?;
-            }
+        ];
+        for held in held.into_iter().flatten() {
+            held.traverse(&visit)?;
         }
         state.outgoing.traverse(&visit)
     }
