@@ -155,7 +155,9 @@ class TestReading:
             reader = streams.StreamReader()
             first = asyncio.ensure_future(reader.readline())
             await settle()
-            with pytest.raises(RuntimeError, match=r"read\(\) called while another coroutine is already waiting"):
+            with pytest.raises(
+                RuntimeError, match=r"read\(\) called while another coroutine is already waiting"
+            ):
                 await reader.read(1)
             first.cancel()
             with pytest.raises(asyncio.CancelledError):
