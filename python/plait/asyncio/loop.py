@@ -11,8 +11,7 @@ import selectors
 import signal
 import sys
 import threading
-from asyncio import events, format_helpers, tasks
-from asyncio.log import logger
+from asyncio import base_events, events, format_helpers, tasks
 from asyncio.unix_events import SelectorEventLoop as _StandardLoop
 
 from plait._engine.asyncio import LoopCore
@@ -43,6 +42,15 @@ class _Watched(selectors.BaseSelector):
 
     def close(self) -> None:
         self._loop = None
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        watched = self.get_map()
+        if watched is None:
+            raise RuntimeError("Selector is closed")
+        try:
+            return watched[fileobj if isinstance(fileobj, int) else fileobj.fileno()]
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         if self._loop is None:
@@ -210,6 +218,6 @@ class EventLoop(LoopCore, Net, _StandardLoop):
     def _callback_was_slow(self, thing: Any, seconds: float) -> None:
         callback = getattr(thing, "_callback", None)
         task = getattr(callback, "__self__", None)
-        logger.warning(
+        base_events.logger.warning(  # type: ignore[attr-defined]  # where the standard library's loop has it
             "Executing %s took %.3f seconds", repr(task) if isinstance(task, tasks.Task) else str(thing), seconds
         )
