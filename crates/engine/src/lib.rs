@@ -56,6 +56,9 @@ mod engine {
         use crate::asyncio::await_::Await;
         #[pymodule_export]
         use crate::asyncio::future::Future;
+        #[cfg(Py_3_14)]
+        #[pymodule_export]
+        use crate::asyncio::future::awaited::{future_add_to_awaited_by, future_discard_from_awaited_by};
         #[pymodule_export]
         use crate::asyncio::group::{
             amap::{face::AsyncMap, work::Work},
@@ -86,7 +89,10 @@ mod engine {
         #[pymodule_export]
         use crate::asyncio::sync::sleep::sleep;
         #[pymodule_export]
-        use crate::asyncio::task::Task;
+        use crate::asyncio::task::{
+            Task,
+            functions::_every_task,
+        };
 
         /// Lets `import plait._engine.asyncio` find it.
         #[pymodule_init]
@@ -105,7 +111,7 @@ mod engine {
             plait_core::chain::enable();
         }
         crate::asyncio::await_::init(module.py())?;
-        crate::asyncio::future::init(module.py());
+        crate::asyncio::future::init(module.py())?;
         crate::asyncio::looping::init(module.py())?;
         crate::asyncio::net::init(module.py());
         task::init(module.py());

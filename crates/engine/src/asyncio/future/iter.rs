@@ -1,11 +1,12 @@
 //! How a future is awaited: it is its own iterator for `await`; `iter()` gives one with `send`, `throw` and `close`.
 
 use super::{Future, Phase};
-use crate::asyncio::task::Task;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyTraceback, PyTuple};
 
 /// What `iter(future)` gives.
 #[pyclass(frozen, module = "plait.asyncio", name = "FutureIter")]
@@ -33,14 +34,9 @@ impl FutureIter {
     }
 
     /// As of a generator.
-    #[pyo3(signature = (kind, value=None, _traceback=None))]
-    fn throw(
-        &self,
-        kind: Bound<'_, PyAny>,
-        value: Option<Bound<'_, PyAny>>,
-        _traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        Err(crate::task::thrown(kind, value)?)
+    #[pyo3(signature = (*args))]
+    fn throw(&self, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        Err(thrown(args)?)
     }
 
     /// As of a generator.
@@ -49,6 +45,66 @@ impl FutureIter {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.future)
     }
+}
+
+/// What `throw(*args)` of a generator raises.
+fn thrown(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
+    let py = args.py();
+    let count = args.len();
+    if !(1..=3).contains(&count) {
+        let text = format!("throw expected 1 to 3 arguments, got {count}");
+        return Err(PyTypeError::new_err(text));
+    }
+    if count > 1 && cfg!(Py_3_12) {
+        let text =
+            c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.";
+        PyErr::warn(py, &py.get_type::<PyDeprecationWarning>(), text, 1)?;
+    }
+    let kind = args.get_item(0)?;
+    let given = |index: usize| -> PyResult<Option<Bound<'_, PyAny>>> {
+        if index >= count {
+            return Ok(None);
+        }
+        Ok(Some(args.get_item(index)?).filter(|value| !value.is_none()))
+    };
+    let (value, traceback) = (given(1)?, given(2)?);
+    if let Some(traceback) = &traceback
+        && !traceback.is_instance_of::<PyTraceback>()
+    {
+        return Err(PyTypeError::new_err("throw() third argument must be a traceback"));
+    }
+    // SAFETY: the object is alive.
+    let (class, instance) = unsafe {
+        (
+            ffi::PyExceptionClass_Check(kind.as_ptr()) != 0,
+            ffi::PyExceptionInstance_Check(kind.as_ptr()) != 0,
+        )
+    };
+    let exception = if class {
+        match value {
+            None => kind.call0()?,
+            Some(value) if value.is_instance(&kind)? => value,
+            Some(value) => match value.cast::<PyTuple>() {
+                Ok(args) => kind.call1(args)?,
+                Err(_) => kind.call1((value,))?,
+            },
+        }
+    } else if instance {
+        if value.is_some() {
+            return Err(PyTypeError::new_err(
+                "instance exception may not have a separate value",
+            ));
+        }
+        kind
+    } else {
+        return Err(PyTypeError::new_err(
+            "exceptions must be classes deriving BaseException or instances of such a class",
+        ));
+    };
+    if let Some(traceback) = traceback {
+        exception.setattr(intern!(py, "__traceback__"), traceback)?;
+    }
+    Ok(PyErr::from_value(exception))
 }
 
 /// [`next`], for PyO3.
@@ -107,14 +163,5 @@ fn stop(value: &Bound<'_, PyAny>) {
                 ffi::Py_DECREF(error);
             }
         }
-    }
-}
-
-/// Puts the raw slot into the types.
-pub(super) fn init(py: Python<'_>) {
-    // SAFETY: the types are ours, and have not been used yet; the slot does what PyO3's does.
-    unsafe {
-        (*py.get_type::<Future>().as_type_ptr()).tp_iternext = Some(next);
-        (*py.get_type::<Task>().as_type_ptr()).tp_iternext = Some(next);
     }
 }

@@ -1,6 +1,8 @@
 //! The methods and attributes of a future, as Python sees them.
 
-use super::{Future, Observer, Phase, invalid_state, iter};
+#[cfg(Py_3_14)]
+use super::awaited;
+use super::{Future, Observer, Phase, invalid_state, iter, object};
 use crate::asyncio::task::wrapper;
 use crate::held::Held;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
@@ -20,8 +22,7 @@ pub(crate) use stdlib;
 
 /// The caller's stack, as `asyncio.format_helpers.extract_stack` has it.
 pub(super) fn extract_stack(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let frame = py.import("sys")?.getattr("_getframe")?.call1((0,))?;
-    stdlib!(py, "asyncio.format_helpers", "extract_stack")?.call1((frame,))
+    stdlib!(py, "traceback", "extract_stack")?.call0()
 }
 
 /// The exception of a cancelled future.
@@ -59,7 +60,7 @@ impl Future {
     #[pyo3(signature = (*, r#loop=None))]
     fn __init__(slf: &Bound<'_, Self>, r#loop: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
-        match r#loop {
+        match r#loop.filter(|event_loop| !event_loop.is_none()) {
             Some(event_loop) => slf.get().attach(py, event_loop),
             None => slf.get().attach(py, &default_loop(py)?),
         }
@@ -171,44 +172,18 @@ impl Future {
     fn remove_done_callback(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
         let py = slf.py();
         slf.get().event_loop(py)?;
-        let mut all = Vec::new();
-        let mut state = slf.get().state.lock();
-        all.extend(state.first.take());
-        all.append(&mut state.rest);
-        drop(state);
-        let mut kept = Vec::new();
-        let mut error = None;
-        let mut removed = 0;
-        for observer in all {
-            let same = match &observer {
-                _ if error.is_some() => false,
-                Observer::Python { callback: its, .. } => match its.bind(py).eq(callback) {
-                    Ok(same) => same,
-                    Err(raised) => {
-                        error = Some(raised);
-                        false
-                    }
-                },
-                _ => false,
-            };
-            if same {
-                removed += 1;
-            } else {
-                kept.push(observer);
+        let there = slf.get().python_callbacks(py);
+        // Comparing can run anything, so what is equal is taken out by identity, afterwards.
+        let mut equal = Vec::new();
+        for its in &there {
+            if its.bind(py).eq(callback)? {
+                equal.push(its.as_ptr());
             }
         }
-        let mut state = slf.get().state.lock();
-        let added = state
-            .first
-            .take()
-            .into_iter()
-            .chain(std::mem::take(&mut state.rest));
-        kept.extend(added);
-        let mut kept = kept.into_iter();
-        state.first = kept.next();
-        state.rest = kept.collect();
-        drop(state);
-        error.map_or(Ok(removed), Err)
+        let taken = slf
+            .get()
+            .take_observers(|observer| matches!(observer, Observer::Python { callback, .. } if equal.contains(&callback.as_ptr())));
+        Ok(taken.len())
     }
 
     fn __await__(slf: Py<Self>) -> Py<Self> {
@@ -266,28 +241,24 @@ impl Future {
     fn _result(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let state = self.state.lock();
         let outcome = state.outcome.as_ref().filter(|_| !state.failed)?;
-        Some(outcome.clone_ref(py).into_bound(py).unbind())
+        Some(outcome.share(py))
     }
 
     #[getter]
     fn _exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let state = self.state.lock();
         let outcome = state.outcome.as_ref().filter(|_| state.failed)?;
-        Some(outcome.clone_ref(py).into_bound(py).unbind())
+        Some(outcome.share(py))
     }
 
     #[getter]
     fn _source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let state = self.state.lock();
-        let traceback = state.rare.as_ref()?.source_traceback.as_ref()?;
-        Some(traceback.clone_ref(py).into_bound(py).unbind())
+        self.source_traceback(py)
     }
 
     #[getter]
     fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let state = self.state.lock();
-        let message = state.message.as_ref()?;
-        Some(message.clone_ref(py).into_bound(py).unbind())
+        self.message(py)
     }
 
     #[setter(_cancel_message)]
@@ -321,6 +292,13 @@ impl Future {
             list.append(observer.shown(py)?)?;
         }
         Ok(Some(list.unbind()))
+    }
+
+    /// Who waits for it, as far as it is known: a set, or None.
+    #[cfg(Py_3_14)]
+    #[getter]
+    fn _asyncio_awaited_by<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        awaited::by(self, py)
     }
 
     fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -381,9 +359,12 @@ pub(crate) fn default_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     py.import("asyncio.events")?.call_method0(name)
 }
 
-/// Puts the raw slots into the type.
-pub(crate) fn init(py: Python<'_>) {
-    iter::init(py);
+/// Puts the raw slots into the types.
+///
+/// # Errors
+/// What the interpreter raises when a type cannot be changed.
+pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
+    object::init(py)
 }
 
 impl Observer {

@@ -3,11 +3,15 @@
 //! Its state is changed by attached threads only, one at a time (`Guarded`). Whoever ends it takes the observers out under the
 //! guard and schedules them outside: none is called at once, each is called one turn of the loop later.
 
+#[cfg(Py_3_14)]
+pub mod awaited;
 mod iter;
 mod methods;
+pub(crate) mod object;
 pub mod observer;
 
 pub(crate) use methods::{default_loop, init, stdlib};
+pub use object::{Adopted, adopt};
 pub use observer::Observer;
 
 use super::looping::{self, LoopCore};
@@ -30,7 +34,7 @@ pub enum Phase {
 
 /// What a future consists of.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     pub phase: Phase,
     /// `outcome` is an exception.
     pub failed: bool,
@@ -50,7 +54,7 @@ pub(super) struct State {
 
 /// What few futures have.
 #[derive(Debug, Default)]
-pub(super) struct Rare {
+pub(crate) struct Rare {
     pub source_traceback: Option<Held>,
     pub traceback: Option<Held>,
     pub cancelled: Option<Held>,
@@ -61,7 +65,7 @@ pub(super) struct Rare {
 #[pyclass(subclass, frozen, weakref, dict, module = "plait.asyncio", name = "Future")]
 #[derive(Debug)]
 pub struct Future {
-    pub(super) state: Guarded<State>,
+    pub(crate) state: Guarded<State>,
     /// True: see `queue::state::Queue::built`.
     pub(super) built: bool,
 }
@@ -105,13 +109,16 @@ impl Future {
     /// # Errors
     /// What the loop raises when it is asked for its mode.
     pub fn create<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
-        let future = Bound::new(py, Self::default())?;
+        let future = object::new_future(py)?;
         future.get().attach(py, event_loop)?;
         Ok(future)
     }
 
-    /// Puts it into its loop.
-    pub(super) fn attach(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Puts it into its loop, as `__init__` does.
+    ///
+    /// # Errors
+    /// What a foreign loop raises when it is asked for its mode.
+    pub fn attach(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let core = looping::of(event_loop);
         let debug = match core {
             Some(core) => core.get().is_debug(),
@@ -153,7 +160,42 @@ impl Future {
             .ok_or_else(|| PyRuntimeError::new_err("Future object is not initialized."))
     }
 
+    /// Whether it is of that loop and has not ended.
+    pub(crate) fn is_pending_in(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        let state = self.state.lock();
+        let its = state.event_loop.as_ref().map(Held::as_ptr);
+        state.phase == Phase::Pending && its == Some(event_loop.as_ptr())
+    }
+
+    /// The message of its cancellation.
+    pub(crate) fn message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state
+            .lock()
+            .message
+            .as_ref()
+            .map(|message| message.share(py))
+    }
+
+    /// The exception that cancels it, for who asks for its result.
+    pub(crate) fn keep_cancelled(&self, error: Held) {
+        let old = self
+            .state
+            .lock()
+            .rare
+            .get_or_insert_default()
+            .cancelled
+            .replace(error);
+        drop(old);
+    }
+
+    /// Where it was made, in debug mode.
+    pub(crate) fn source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let state = self.state.lock();
+        Some(state.rare.as_ref()?.source_traceback.as_ref()?.share(py))
+    }
+
     /// Its loop, if it is ours.
+    #[inline]
     pub fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, LoopCore>> {
         let state = self.state.lock();
         if !state.ours {
@@ -192,7 +234,7 @@ impl Future {
         Self::fail_with(slf, error)
     }
 
-    pub(super) fn fail_with(slf: &Bound<'_, Self>, error: Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn fail_with(slf: &Bound<'_, Self>, error: Bound<'_, PyAny>) -> PyResult<()> {
         let traceback = error.getattr(pyo3::intern!(slf.py(), "__traceback__"))?;
         let this = slf.get();
         Self::end(slf, Phase::Finished, Some(error.into()), true)?;
@@ -232,12 +274,13 @@ impl Future {
         Ok(true)
     }
 
-    pub(super) fn make_cancelled(slf: &Bound<'_, Self>) -> PyResult<PyErr> {
+    /// The exception for who asks for the result of a cancelled future.
+    pub(crate) fn make_cancelled(slf: &Bound<'_, Self>) -> PyResult<PyErr> {
         methods::make_cancelled(slf)
     }
 
     /// The one transition out of `Pending`.
-    pub(super) fn end(
+    pub(crate) fn end(
         slf: &Bound<'_, Self>,
         phase: Phase,
         outcome: Option<Held>,
@@ -285,26 +328,22 @@ impl Future {
                 drop(state);
                 Err(methods::make_cancelled(slf)?)
             }
-            Phase::Finished => {
-                let failed = state.failed;
-                if failed {
-                    state.log_traceback = false;
-                }
-                let outcome = state.outcome.as_ref().map(|outcome| outcome.clone_ref(py));
-                let traceback = state
-                    .rare
-                    .as_ref()
-                    .and_then(|rare| rare.traceback.as_ref())
-                    .map(|traceback| traceback.clone_ref(py));
+            Phase::Finished if !state.failed => {
+                let outcome = state.outcome.as_ref().map(|outcome| outcome.share(py));
                 drop(state);
-                let outcome = outcome.map_or_else(|| py.None().into_bound(py), |held| held.into_bound(py));
-                if !failed {
-                    return Ok(outcome.unbind());
-                }
-                if let Some(traceback) = traceback {
-                    outcome.setattr(pyo3::intern!(py, "__traceback__"), traceback.bind(py))?;
-                }
-                Err(PyErr::from_value(outcome))
+                Ok(outcome.unwrap_or_else(|| py.None()))
+            }
+            Phase::Finished => {
+                state.log_traceback = false;
+                let outcome = state.outcome.as_ref().map(|outcome| outcome.share(py));
+                // What it had when it was set: raising it again and again does not make it longer.
+                let traceback = state.rare.as_mut().and_then(|rare| rare.traceback.take());
+                drop(state);
+                let exception = outcome.unwrap_or_else(|| py.None()).into_bound(py);
+                let traceback =
+                    traceback.map_or_else(|| py.None(), |traceback| traceback.into_bound(py).unbind());
+                exception.setattr(pyo3::intern!(py, "__traceback__"), traceback)?;
+                Err(PyErr::from_value(exception))
             }
         }
     }
@@ -329,24 +368,38 @@ impl Future {
 
     /// Takes out the native observers of `object` (a task, or what `Native` carries); says how many.
     pub fn unobserve(slf: &Bound<'_, Self>, object: *mut pyo3::ffi::PyObject) -> usize {
-        let matches = |observer: &Observer| observer.object() == Some(object);
-        let mut taken = Vec::new();
-        let mut state = slf.get().state.lock();
-        let mut index = 0;
-        while index < state.rest.len() {
-            if matches(&state.rest[index]) {
-                taken.push(state.rest.remove(index));
-            } else {
-                index += 1;
-            }
-        }
-        if state.first.as_ref().is_some_and(matches) {
-            taken.extend(state.first.take());
-            if !state.rest.is_empty() {
-                state.first = Some(state.rest.remove(0));
-            }
-        }
-        drop(state);
+        let taken = slf
+            .get()
+            .take_observers(|observer| observer.object() == Some(object));
         taken.len()
+    }
+
+    /// Takes out those who match; `matches` only looks.
+    pub(super) fn take_observers(&self, matches: impl Fn(&Observer) -> bool) -> Vec<Observer> {
+        let mut state = self.state.lock();
+        if !state.first.iter().chain(&state.rest).any(&matches) {
+            return Vec::new();
+        }
+        let all = state
+            .first
+            .take()
+            .into_iter()
+            .chain(std::mem::take(&mut state.rest));
+        let (taken, kept): (Vec<_>, Vec<_>) = all.partition(matches);
+        let mut kept = kept.into_iter();
+        state.first = kept.next();
+        state.rest = kept.collect();
+        taken
+    }
+
+    /// The callbacks of Python code.
+    pub(super) fn python_callbacks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        let state = self.state.lock();
+        let all = state.first.iter().chain(&state.rest);
+        all.filter_map(|observer| match observer {
+            Observer::Python { callback, .. } => Some(callback.clone_ref(py)),
+            _ => None,
+        })
+        .collect()
     }
 }

@@ -2,12 +2,11 @@
 
 use super::Future;
 use crate::asyncio::looping::{Entry, Native, Run};
-use crate::asyncio::task::{Task, wrapper};
-use pyo3::ffi::PyObject;
+use crate::asyncio::task::{self, Task, wrapper};
+use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 /// Who is told, one turn of the loop later.
 #[derive(Debug)]
@@ -31,9 +30,10 @@ impl Observer {
     }
 
     /// Puts it on the loop of `future`.
+    #[inline]
     pub(super) fn schedule(self, future: &Bound<'_, Future>) -> PyResult<()> {
         let py = future.py();
-        let core = future.get().core(py);
+        let core = future.get().core(py).filter(task::ready);
         match (self, core) {
             (Self::Task(task), Some(core)) => core.get().push(py, Entry::Task(task)),
             (Self::Native { run, object }, Some(core)) => {
@@ -47,15 +47,33 @@ impl Observer {
                     }),
                 );
             }
-            (observer, _) => {
-                let event_loop = future.get().event_loop(py)?;
-                let (callback, context) = observer.shown(py)?;
-                let keywords = PyDict::new(py);
-                keywords.set_item(intern!(py, "context"), context)?;
-                event_loop.call_method(intern!(py, "call_soon"), (callback, future), Some(&keywords))?;
-            }
+            (observer, _) => return observer.call_soon(future),
         }
         Ok(())
+    }
+
+    /// As [`schedule`](Self::schedule), through the loop's `call_soon`.
+    fn call_soon(self, future: &Bound<'_, Future>) -> PyResult<()> {
+        let py = future.py();
+        let event_loop = future.get().event_loop(py)?;
+        let (callback, context) = self.shown(py)?;
+        let args = [
+            event_loop.as_ptr(),
+            callback.as_ptr(),
+            future.as_ptr(),
+            context.as_ptr(),
+        ];
+        let names = task::context_name(py)?;
+        // SAFETY: three positional arguments (the loop among them) and one by name; all are alive.
+        unsafe {
+            let result = ffi::PyObject_VectorcallMethod(
+                intern!(py, "call_soon").as_ptr(),
+                args.as_ptr(),
+                3,
+                names.as_ptr(),
+            );
+            Bound::from_owned_ptr_or_err(py, result).map(drop)
+        }
     }
 
     /// As a callback and its context: for foreign loops, and for those who look.

@@ -1,19 +1,12 @@
 //! The methods and attributes of a task, as Python sees them.
 
-use super::Task;
+use super::{Name, Options, Task};
 use crate::asyncio::future::{Future, default_loop, stdlib};
-use crate::held::Held;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::PyClassInitializer;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use pyo3::{PyClassInitializer, intern};
-
-/// The next name, of asyncio's own counter.
-pub(super) fn next_name(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let counter = stdlib!(py, "asyncio.tasks", "_task_name_counter")?;
-    Ok(format!("Task-{}", counter.call0()?).into_pyobject(py)?.into_any())
-}
 
 #[pymethods]
 impl Task {
@@ -28,18 +21,27 @@ impl Task {
         PyClassInitializer::from(Future::default()).add_subclass(Self::default())
     }
 
-    #[pyo3(signature = (coro, *, r#loop=None, name=None, context=None, eager_start=false))]
+    #[pyo3(signature = (coro, *, r#loop=None, name=None, context=None, eager_start=None))]
     fn __init__(
         slf: &Bound<'_, Self>,
         coro: &Bound<'_, PyAny>,
         r#loop: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
         context: Option<&Bound<'_, PyAny>>,
-        eager_start: bool,
+        eager_start: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        match r#loop {
-            Some(event_loop) => Self::begin(slf, coro, event_loop, name, context, eager_start),
-            None => Self::begin(slf, coro, &default_loop(slf.py())?, name, context, eager_start),
+        let eager = match eager_start {
+            Some(eager) if cfg!(Py_3_12) => eager.is_truthy()?,
+            Some(_) => {
+                let text = "Task() got an unexpected keyword argument 'eager_start'";
+                return Err(PyTypeError::new_err(text));
+            }
+            None => false,
+        };
+        let options = Options { name, context, eager };
+        match r#loop.filter(|event_loop| !event_loop.is_none()) {
+            Some(event_loop) => Self::begin(slf, coro, event_loop, options),
+            None => Self::begin(slf, coro, &default_loop(slf.py())?, options),
         }
     }
 
@@ -75,14 +77,24 @@ impl Task {
     }
 
     /// Its name.
-    fn get_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.lock().name.as_ref().map(|held| held.share(py))
+    fn get_name(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let number = match &self.state.lock().name {
+            Name::Given(name) => return Ok(name.share(py)),
+            Name::Number(0) => return Ok(py.None()),
+            Name::Number(number) => *number,
+        };
+        let name = format!("Task-{number}").into_pyobject(py)?.into_any();
+        let mut state = self.state.lock();
+        let old = std::mem::replace(&mut state.name, Name::Given(name.clone().into()));
+        drop(state);
+        drop(old);
+        Ok(name.unbind())
     }
 
-    /// Gives it a name.
+    /// Gives it a name: `str(value)`.
     fn set_name(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let name: Held = value.str()?.into_any().into();
-        let old = self.state.lock().name.replace(name);
+        let name = Name::Given(value.str()?.into_any().into());
+        let old = std::mem::replace(&mut self.state.lock().name, name);
         drop(old);
         Ok(())
     }
@@ -146,7 +158,6 @@ impl Task {
     }
 
     fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let _ = intern!(slf.py(), "repr");
         stdlib!(slf.py(), "asyncio.base_tasks", "_task_repr")?.call1((slf,))
     }
 
@@ -157,13 +168,10 @@ impl Task {
         let Some(state) = self.state.try_lock() else {
             return Ok(());
         };
-        let all = [
-            &state.coro,
-            &state.context,
-            &state.name,
-            &state.waits_for,
-            &state.thrown,
-        ];
+        if let Name::Given(name) = &state.name {
+            name.traverse(&visit)?;
+        }
+        let all = [&state.coro, &state.context, &state.waits_for, &state.thrown];
         for held in all.into_iter().flatten() {
             held.traverse(&visit)?;
         }

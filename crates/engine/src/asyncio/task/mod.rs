@@ -1,28 +1,43 @@
 //! `Task`: a coroutine that an event loop steps, and the future of its result; as `asyncio.Task`.
+//!
+//! docs/design/task.md tells who may touch what when, and why no wake-up is lost.
 
 pub mod current;
+pub mod functions;
 mod methods;
+pub mod registry;
 mod step;
 pub mod wrapper;
 
 pub use current::current;
+pub(crate) use registry::unlink;
+pub(crate) use step::{call_with_context, context_name};
 
-use super::future::{Future, Phase};
-use super::looping::Entry;
+use super::future::{Future, Phase, object, stdlib};
+use super::looping::{Entry, LoopCore};
 use crate::guarded::Guarded;
 use crate::held::Held;
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
-use pyo3::{PyClassInitializer, intern};
+use pyo3::types::PyString;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a task is called.
+#[derive(Debug)]
+pub(super) enum Name {
+    /// `Task-N`: made a str when somebody asks.
+    Number(u64),
+    Given(Held),
+}
 
 /// What a task consists of besides its future.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub coro: Option<Held>,
     pub context: Option<Held>,
-    /// A str; an int that has not been made a name of yet; or nothing before `__init__`.
-    pub name: Option<Held>,
+    pub name: Name,
     /// What it waits for.
     pub waits_for: Option<Held>,
     /// To be thrown in at the next step.
@@ -32,11 +47,27 @@ pub(super) struct State {
     pub cancels: usize,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            coro: None,
+            context: None,
+            name: Name::Number(0),
+            waits_for: None,
+            thrown: None,
+            must_cancel: false,
+            log_destroy_pending: true,
+            cancels: 0,
+        }
+    }
+}
+
 /// A coroutine that an event loop steps; as `asyncio.Task`.
 #[pyclass(extends = Future, subclass, frozen, module = "plait.asyncio", name = "Task")]
 #[derive(Debug)]
 pub struct Task {
     pub(super) state: Guarded<State>,
+    links: registry::Links,
     /// True: see `queue::state::Queue::built`.
     pub(super) built: bool,
 }
@@ -45,13 +76,26 @@ impl Default for Task {
     fn default() -> Self {
         Self {
             state: Guarded::new(State::default()),
+            links: registry::Links::default(),
             built: true,
         }
     }
 }
 
+/// Numbers for names.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+/// What a task is begun with, besides its coroutine and its loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a, 'py> {
+    pub name: Option<&'a Bound<'py, PyAny>>,
+    pub context: Option<&'a Bound<'py, PyAny>>,
+    /// Begin at once, if the loop runs.
+    pub eager: bool,
+}
+
 impl Task {
-    /// A task of the exact type, scheduled; begun at once if it is `eager`.
+    /// A task of the exact type, scheduled; begun at once if it is `eager` and the loop runs.
     ///
     /// # Errors
     /// `TypeError` if `coro` is no coroutine; what a foreign loop raises.
@@ -63,9 +107,8 @@ impl Task {
         context: Option<&Bound<'py, PyAny>>,
         eager: bool,
     ) -> PyResult<Bound<'py, Self>> {
-        let initializer = PyClassInitializer::from(Future::default()).add_subclass(Self::default());
-        let task = Bound::new(py, initializer)?;
-        Self::begin(&task, coro, event_loop, name, context, eager)?;
+        let task = object::new_task(py)?;
+        Self::begin(&task, coro, event_loop, Options { name, context, eager })?;
         Ok(task)
     }
 
@@ -74,52 +117,59 @@ impl Task {
         slf: &Bound<'py, Self>,
         coro: &Bound<'py, PyAny>,
         event_loop: &Bound<'py, PyAny>,
-        name: Option<&Bound<'py, PyAny>>,
-        context: Option<&Bound<'py, PyAny>>,
-        eager: bool,
+        options: Options<'_, 'py>,
     ) -> PyResult<()> {
         let py = slf.py();
         slf.as_super().get().attach(py, event_loop)?;
         if !is_coroutine(coro)? {
+            slf.get().state.lock().log_destroy_pending = false;
             let text = format!("a coroutine was expected, got {}", coro.repr()?);
             return Err(PyTypeError::new_err(text));
         }
-        let name = match name {
-            None => methods::next_name(py)?,
-            Some(name) if name.is_exact_instance_of::<pyo3::types::PyString>() => name.clone(),
-            Some(name) => name.str()?.into_any(),
+        let name = match options.name.filter(|name| !name.is_none()) {
+            None => Name::Number(NUMBERS.fetch_add(1, Ordering::Relaxed)),
+            Some(name) if name.is_exact_instance_of::<PyString>() => Name::Given(name.clone().into()),
+            Some(name) => Name::Given(name.str()?.into_any().into()),
         };
-        let context = match context {
+        let context = match options.context.filter(|context| !context.is_none()) {
             None => wrapper::copy_context(py)?,
             Some(context) => context.clone(),
         };
         let new = State {
             coro: Some(coro.clone().into()),
             context: Some(context.into()),
-            name: Some(name.into()),
-            log_destroy_pending: true,
+            name,
             ..State::default()
         };
         let old = std::mem::replace(&mut *slf.get().state.lock(), new);
         drop(old);
-        current::register(slf)?;
-        let _ = eager;
-        Self::schedule(slf)
+        if options.eager && is_running(event_loop)? {
+            return Self::begin_now(slf, event_loop);
+        }
+        Self::schedule(slf)?;
+        registry::link(slf);
+        Ok(())
     }
 
     /// Has it stepped soon.
     pub(super) fn schedule(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let future = slf.as_super().get();
-        if let Some(core) = future.core(py) {
+        if let Some(core) = future.core(py)
+            && ready(&core)
+        {
             core.get().push(py, Entry::Task(slf.clone().unbind()));
             return Ok(());
         }
-        let keywords = PyDict::new(py);
-        keywords.set_item(intern!(py, "context"), slf.get().context(py))?;
         let event_loop = future.event_loop(py)?;
-        event_loop.call_method(intern!(py, "call_soon"), (wrapper::step(slf)?,), Some(&keywords))?;
-        Ok(())
+        let context = slf.get().context(py);
+        call_with_context(
+            &event_loop,
+            intern!(py, "call_soon"),
+            &wrapper::step(slf)?,
+            &context,
+        )
+        .map(drop)
     }
 
     /// The context in which it runs.
@@ -131,7 +181,7 @@ impl Task {
         }
     }
 
-    /// Asks it to end: `CancelledError` is raised in it.
+    /// Asks it to end: `CancelledError` is raised in it. False if it has ended.
     ///
     /// # Errors
     /// What cancelling what it waits for raises.
@@ -140,23 +190,19 @@ impl Task {
         let future = slf.as_super().get();
         {
             let mut state = future.state.lock();
+            state.log_traceback = false;
             if state.phase != Phase::Pending {
                 return Ok(false);
             }
-            state.log_traceback = false;
         }
         let mut state = slf.get().state.lock();
         state.cancels += 1;
-        let waits_for = state.waits_for.as_ref().map(|future| future.clone_ref(py));
+        let waits_for = state.waits_for.as_ref().map(|future| future.share(py));
         drop(state);
-        if let Some(waits_for) = waits_for {
-            let keywords = PyDict::new(py);
-            keywords.set_item(intern!(py, "msg"), &message)?;
-            let waits_for = waits_for.into_bound(py);
-            let method = intern!(py, "cancel");
-            if waits_for.call_method(method, (), Some(&keywords))?.is_truthy()? {
-                return Ok(true);
-            }
+        if let Some(waits_for) = waits_for
+            && step::pass_cancel(waits_for.bind(py), message.as_ref())?
+        {
+            return Ok(true);
         }
         slf.get().state.lock().must_cancel = true;
         let message = message.map(|message| message.into_bound(py).into());
@@ -166,13 +212,37 @@ impl Task {
     }
 }
 
-/// `asyncio.iscoroutine`, with its own memory of types.
-fn is_coroutine(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+/// Whether entries can be pushed without asking: not where the mode or the state wants a check, which `call_soon` makes.
+#[inline]
+pub(crate) fn ready(core: &Bound<'_, LoopCore>) -> bool {
+    !core.get().is_debug() && !core.get().is_closed()
+}
+
+/// Whether the end of this task would be reported: it is pending, and nobody has said that this does not matter.
+#[inline]
+pub(crate) fn is_lost(task: &Task, future: &Future) -> bool {
+    if future.is_done() {
+        return false;
+    }
+    let state = task.state.lock();
+    state.log_destroy_pending && state.coro.is_some()
+}
+
+/// Whether a loop runs.
+fn is_running(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    event_loop
+        .call_method0(intern!(event_loop.py(), "is_running"))?
+        .is_truthy()
+}
+
+/// `asyncio.iscoroutine`.
+#[inline]
+pub(super) fn is_coroutine(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     // SAFETY: the object is alive.
-    if unsafe { pyo3::ffi::PyCoro_CheckExact(object.as_ptr()) } != 0 {
+    if unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) } != 0 {
         return Ok(true);
     }
-    super::future::stdlib!(object.py(), "asyncio.coroutines", "iscoroutine")?
+    stdlib!(object.py(), "asyncio.coroutines", "iscoroutine")?
         .call1((object,))?
         .is_truthy()
 }

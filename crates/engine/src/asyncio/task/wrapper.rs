@@ -16,7 +16,7 @@ unsafe extern "C" fn run_step(task: *mut PyObject, _none: *mut PyObject) -> *mut
     unsafe {
         hot::slow(|py| {
             let task = Borrowed::from_ptr(py, task).cast_unchecked::<Task>();
-            Task::step_anywhere(&task)?;
+            Task::step_in_context(&task)?;
             Ok(hot::none())
         })
     }
@@ -51,4 +51,21 @@ pub fn step<'py>(task: &Bound<'py, Task>) -> PyResult<Bound<'py, PyAny>> {
 /// `task`'s wake-up, with the future it waited for.
 pub fn wakeup<'py>(task: &Bound<'py, Task>) -> PyResult<Bound<'py, PyAny>> {
     bound(task, &WAKEUP)
+}
+
+/// The task of a wake-up or a step that C code passes to our `call_soon`: it can be pushed itself.
+#[inline]
+pub fn task_of<'a, 'py>(callback: &'a Bound<'py, PyAny>) -> Option<Borrowed<'a, 'py, Task>> {
+    // SAFETY: a function of C has a definition; one with our definition has a Task for its `self`.
+    unsafe {
+        if ffi::Py_TYPE(callback.as_ptr()) != &raw mut ffi::PyCFunction_Type {
+            return None;
+        }
+        let function = ffi::PyCFunction_GetFunction(callback.as_ptr())? as usize;
+        if function != run_wakeup as *const () as usize && function != run_step as *const () as usize {
+            return None;
+        }
+        let task = ffi::PyCFunction_GetSelf(callback.as_ptr());
+        Some(Borrowed::from_ptr(callback.py(), task).cast_unchecked())
+    }
 }
