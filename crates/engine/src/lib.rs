@@ -56,9 +56,6 @@ mod engine {
         use crate::asyncio::await_::Await;
         #[pymodule_export]
         use crate::asyncio::future::Future;
-        #[cfg(Py_3_14)]
-        #[pymodule_export]
-        use crate::asyncio::future::awaited::{future_add_to_awaited_by, future_discard_from_awaited_by};
         #[pymodule_export]
         use crate::asyncio::group::{
             amap::{face::AsyncMap, work::Work},
@@ -88,11 +85,11 @@ mod engine {
         };
         #[pymodule_export]
         use crate::asyncio::sync::sleep::sleep;
+        #[cfg(Py_3_14)]
         #[pymodule_export]
-        use crate::asyncio::task::{
-            Task,
-            functions::_every_task,
-        };
+        use crate::asyncio::future::awaited::{future_add_to_awaited_by, future_discard_from_awaited_by};
+        #[pymodule_export]
+        use crate::asyncio::task::{Task, functions::_every_task};
 
         /// Lets `import plait._engine.asyncio` find it.
         #[pymodule_init]

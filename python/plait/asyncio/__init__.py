@@ -74,6 +74,7 @@ from asyncio import (
 )
 
 from plait._engine.asyncio import Future, Task
+from plait.asyncio import _tasks as _tasks  # makes asyncio.all_tasks() know our tasks
 from plait.asyncio._groups import TaskGroup, amap, as_completed, ensure_future, gather, shield, wait, wait_for
 from plait.asyncio.loop import EventLoop
 from plait.asyncio.policy import new_event_loop
@@ -114,6 +115,11 @@ OURS: dict[str, tuple[str, ...]] = {
         "start_unix_server",
     ),
 }
+
+if sys.version_info >= (3, 12):
+    from plait.asyncio._tasks import eager_task_factory as eager_task_factory
+
+    OURS["plait.asyncio._tasks"] = ("eager_task_factory",)
 
 __all__ = [
     "ALL_COMPLETED",

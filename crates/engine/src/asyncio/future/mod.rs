@@ -160,13 +160,6 @@ impl Future {
             .ok_or_else(|| PyRuntimeError::new_err("Future object is not initialized."))
     }
 
-    /// Whether it is of that loop and has not ended.
-    pub(crate) fn is_pending_in(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        let state = self.state.lock();
-        let its = state.event_loop.as_ref().map(Held::as_ptr);
-        state.phase == Phase::Pending && its == Some(event_loop.as_ptr())
-    }
-
     /// The message of its cancellation.
     pub(crate) fn message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.state

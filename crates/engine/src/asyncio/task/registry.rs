@@ -5,7 +5,6 @@
 //! `asyncio`'s own registry is a WeakSet, whose entry costs as much as the rest of a task.
 
 use super::Task;
-use crate::asyncio::future::Future;
 use crate::guarded::Guarded;
 use crate::held::Held;
 use pyo3::ffi::{self, PyObject};
@@ -13,6 +12,7 @@ use pyo3::prelude::*;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// A power of two.
 const SHARDS: usize = if cfg!(Py_GIL_DISABLED) { 32 } else { 1 };
 
 /// A task's place in a list: changed under the shard's guard only.
@@ -59,7 +59,7 @@ fn mine() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     SHARD.with(|shard| {
         if shard.get() == usize::MAX {
-            shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
+            shard.set(NEXT.fetch_add(1, Ordering::Relaxed) & (SHARDS - 1));
         }
         shard.get()
     })
@@ -154,16 +154,11 @@ mod try_ref {
     }
 }
 
-/// The tasks of `event_loop` that have not ended.
-pub fn tasks<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> Vec<Bound<'py, Task>> {
-    let mut all = every();
-    all.retain(|task| {
+/// The tasks that have not ended, of all loops.
+pub fn tasks(py: Python<'_>) -> Vec<Bound<'_, Task>> {
+    every()
+        .into_iter()
         // SAFETY: what is listed is a Task.
-        let future = unsafe { task.bind(py).cast_unchecked::<Future>() };
-        future.get().is_pending_in(event_loop)
-    });
-    all.into_iter()
-        // SAFETY: as above.
         .map(|task| unsafe { task.into_bound(py).cast_into_unchecked() })
         .collect()
 }
