@@ -56,6 +56,9 @@ mod engine {
         use crate::asyncio::await_::Await;
         #[pymodule_export]
         use crate::asyncio::future::Future;
+        #[cfg(Py_3_14)]
+        #[pymodule_export]
+        use crate::asyncio::future::awaited::{future_add_to_awaited_by, future_discard_from_awaited_by};
         #[pymodule_export]
         use crate::asyncio::group::{
             amap::{face::AsyncMap, work::Work},
@@ -85,9 +88,6 @@ mod engine {
         };
         #[pymodule_export]
         use crate::asyncio::sync::sleep::sleep;
-        #[cfg(Py_3_14)]
-        #[pymodule_export]
-        use crate::asyncio::future::awaited::{future_add_to_awaited_by, future_discard_from_awaited_by};
         #[pymodule_export]
         use crate::asyncio::task::{Task, functions::_every_task};
 
