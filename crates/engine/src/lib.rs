@@ -87,7 +87,17 @@ mod engine {
             writer::StreamWriterCore,
         };
         #[pymodule_export]
-        use crate::asyncio::sync::sleep::sleep;
+        use crate::asyncio::sync::{
+            barrier::Barrier,
+            condition::Condition,
+            event::Event,
+            line::Line,
+            lock::Lock,
+            queue::{LifoQueue, PriorityQueue, Queue},
+            semaphore::{BoundedSemaphore, Semaphore},
+            sleep::sleep,
+            timeout::{Timeout, timeout, timeout_at},
+        };
         #[pymodule_export]
         use crate::asyncio::task::{Task, functions::_every_task};
 
@@ -108,6 +118,7 @@ mod engine {
             plait_core::chain::enable();
         }
         crate::asyncio::await_::init(module.py())?;
+        crate::asyncio::sync::init(module.py())?;
         crate::asyncio::future::init(module.py())?;
         crate::asyncio::looping::init(module.py())?;
         crate::asyncio::net::init(module.py());

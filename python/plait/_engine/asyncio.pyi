@@ -43,6 +43,22 @@ class Future(_asyncio.Future[_T]):
 class Task(Future[_T], _asyncio.Task[_T]):
     """A coroutine that an event loop steps; as `asyncio.Task`."""
 
+# --- locks, queues, timeouts, sleep --------------------------------------------------------------
+
+Barrier = _asyncio.Barrier
+BoundedSemaphore = _asyncio.BoundedSemaphore
+Condition = _asyncio.Condition
+Event = _asyncio.Event
+LifoQueue = _asyncio.LifoQueue
+Lock = _asyncio.Lock
+PriorityQueue = _asyncio.PriorityQueue
+Queue = _asyncio.Queue
+Semaphore = _asyncio.Semaphore
+Timeout = _asyncio.Timeout
+sleep = _asyncio.sleep
+timeout = _asyncio.timeout
+timeout_at = _asyncio.timeout_at
+
 # --- streams -------------------------------------------------------------------------------------
 
 class StreamReaderCore: ...

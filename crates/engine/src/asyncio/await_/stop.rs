@@ -107,7 +107,10 @@ mod one {
             if new.is_null() {
                 ffi::PyErr_Clear();
             } else {
-                ONE.store(new.cast(), Relaxed);
+                let new = new.cast::<PyStopIterationObject>();
+                let none = std::mem::replace(&mut (*new).value, std::ptr::null_mut());
+                ffi::Py_XDECREF(none);
+                ONE.store(new, Relaxed);
             }
         }
         false

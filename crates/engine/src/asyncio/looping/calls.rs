@@ -205,7 +205,7 @@ impl LoopCore {
 
 /// Seconds as nanoseconds; what lies in the past is now, and what lies beyond all time stays there.
 #[inline]
-fn nanos(seconds: f64) -> Nanos {
+pub(in crate::asyncio) fn nanos(seconds: f64) -> Nanos {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -136,6 +136,12 @@ impl LoopCore {
         clock::now()
     }
 
+    /// Whether its clock is ours and its `call_soon` not overridden: a timer may go past Python then.
+    #[inline]
+    pub fn keeps_time(&self) -> bool {
+        self.plain && self.own_clock
+    }
+
     /// Whether debug mode is on.
     #[inline]
     pub fn is_debug(&self) -> bool {

@@ -1,24 +1,79 @@
-//! `sleep`.
+//! `sleep`, as `asyncio.sleep`.
 
+use super::timer::{Timer, keeper, plain_number, time};
+use super::waiters::{running_loop, wake};
 use crate::asyncio::await_::{Await, Machine, Resume, Step};
+use crate::asyncio::future::{Future, stdlib};
 use crate::held::Held;
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 
+enum At {
+    /// Nothing has happened; so long it is to last.
+    New(Held),
+    /// It gives way once.
+    Bare,
+    Asleep(Timer),
+}
+
 struct Sleep {
+    at: At,
     result: Held,
-    slept: bool,
+}
+
+impl Sleep {
+    #[inline]
+    fn begin(&mut self, py: Python<'_>) -> PyResult<Step> {
+        let At::New(delay) = &self.at else {
+            return Ok(Step::ReturnNone);
+        };
+        let delay = delay.bind(py).to_owned();
+        let number = plain_number(&delay);
+        if number.map_or_else(|| delay.le(0), |number| Ok(number <= 0.0))? {
+            self.at = At::Bare;
+            return Ok(Step::Yield);
+        }
+        if cfg!(Py_3_13) && number.map_or_else(|| delay.ne(&delay), |number| Ok(number.is_nan()))? {
+            return Err(PyValueError::new_err("Invalid delay: NaN (not a number)"));
+        }
+        let event_loop = running_loop(py)?;
+        let future = Future::create(py, &event_loop)?;
+        let timer = match (number, keeper(&event_loop)) {
+            (Some(number), Some(core)) => {
+                let when = time(&event_loop)? + number;
+                Timer::native(core, when, complete, future.as_any(), py.None())
+            }
+            _ => {
+                let set = stdlib!(py, "asyncio.futures", "_set_result_unless_cancelled")?;
+                let method = intern!(py, "call_later");
+                let handle = event_loop.call_method1(method, (delay, set, &future, py.None()))?;
+                Timer::Handle(handle.into())
+            }
+        };
+        self.at = At::Asleep(timer);
+        Ok(Step::Wait(future.unbind()))
+    }
+}
+
+fn complete(future: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    wake(future, value.clone().unbind()).map(drop)
 }
 
 impl Machine for Sleep {
     const NAME: &'static str = "sleep";
 
+    #[inline]
     fn step(&mut self, py: Python<'_>, resume: Resume) -> PyResult<Step> {
         if let Resume::Throw(error) = resume {
+            if let At::Asleep(timer) = std::mem::replace(&mut self.at, At::Bare) {
+                timer.cancel(py)?;
+            }
             return Err(error);
         }
-        if !std::mem::replace(&mut self.slept, true) {
-            return Ok(Step::Yield);
+        if let At::New(_) = self.at {
+            return self.begin(py);
         }
         let result = self.result.bind(py);
         if result.is_none() {
@@ -28,11 +83,16 @@ impl Machine for Sleep {
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.result.traverse(visit)
+        self.result.traverse(visit)?;
+        match &self.at {
+            At::New(delay) => delay.traverse(visit),
+            At::Bare => Ok(()),
+            At::Asleep(timer) => timer.traverse(visit),
+        }
     }
 }
 
-/// Coroutine that completes after a given time (in seconds).
+/// Coroutine that completes after `delay` seconds, with `result`. A delay of zero or less gives way once.
 #[pyfunction]
 #[pyo3(signature = (delay, result=None))]
 pub fn sleep<'py>(
@@ -40,13 +100,9 @@ pub fn sleep<'py>(
     delay: Bound<'py, PyAny>,
     result: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, Await>> {
-    let _ = delay;
-    let result = result.unwrap_or_else(|| py.None().into_bound(py));
-    Await::create(
-        py,
-        Sleep {
-            result: result.into(),
-            slept: false,
-        },
-    )
+    let machine = Sleep {
+        at: At::New(delay.into()),
+        result: result.unwrap_or_else(|| py.None().into_bound(py)).into(),
+    };
+    Await::create(py, machine)
 }
