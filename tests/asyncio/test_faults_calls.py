@@ -1,4 +1,4 @@
-"""What a program must not do with a loop, and what goes wrong in its own code: the errors, and that the loop goes on."""
+"""What a program must not do with a loop, and what goes wrong in its own code: errors, and the loop goes on."""
 
 import asyncio
 import logging

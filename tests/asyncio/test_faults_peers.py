@@ -548,7 +548,10 @@ side.run(main())
 def test_descriptors_run_out_in_accept(side: Any, tmp_path: Path) -> None:
     """The server reports it, does not spin, and takes the rest once there is room."""
     with subprocess.Popen(
-        [sys.executable, "-c", _FEW_DESCRIPTORS, side.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _FEW_DESCRIPTORS, side.__name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as server:
         assert server.stdin
         assert server.stdout
