@@ -66,7 +66,9 @@ def test_what_is_ours_replaces_the_standard_librarys() -> None:
     assert ours - by_way_of_the_loop <= REPLACED.keys()
 
 
-@pytest.mark.parametrize("name", sorted({name for _, name in OURS if name[0].islower() and hasattr(asyncio, name)}))
+@pytest.mark.parametrize(
+    "name", sorted({name for _, name in OURS if name[0].islower() and hasattr(asyncio, name)})
+)
 def test_every_signature_can_be_called_alike(name: str) -> None:
     try:
         standard = inspect.signature(getattr(asyncio, name))
@@ -83,7 +85,9 @@ def test_every_signature_can_be_called_alike(name: str) -> None:
         assert each.default is not each.empty or each.kind == each.VAR_KEYWORD, each
 
 
-@pytest.mark.parametrize("name", sorted({name for _, name in OURS if name[0].isupper() and hasattr(asyncio, name)}))
+@pytest.mark.parametrize(
+    "name", sorted({name for _, name in OURS if name[0].isupper() and hasattr(asyncio, name)})
+)
 def test_every_public_method_is_there(name: str) -> None:
     missing = {
         method
@@ -107,5 +111,7 @@ import plait.asyncio
 new = set(sys.modules) - before - {"gc"}  # which is built in
 print(*sorted(name for name in new if not name.startswith("plait.")))
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
+    )
     assert done.stdout.split() == []

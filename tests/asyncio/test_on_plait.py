@@ -81,7 +81,9 @@ asyncio.run(main())
     def test_run_within_a_running_loop(self) -> None:
         async def main() -> None:
             coroutine = which()
-            with pytest.raises(RuntimeError, match=r"asyncio.run\(\) cannot be called from a running event loop"):
+            with pytest.raises(
+                RuntimeError, match=r"asyncio.run\(\) cannot be called from a running event loop"
+            ):
                 plait.asyncio.run(coroutine)
             coroutine.close()
 
@@ -202,7 +204,9 @@ class TestWhatTheStandardLibraryMakesOfIt:
 
     def test_the_repl(self) -> None:
         """`python -m asyncio`, under `plait run`."""
-        lines = "import asyncio\nprint(type(asyncio.get_running_loop()).__module__)\nawait asyncio.sleep(0, 7)\n"
+        lines = (
+            "import asyncio\nprint(type(asyncio.get_running_loop()).__module__)\nawait asyncio.sleep(0, 7)\n"
+        )
         ended = start(
             [sys.executable, "-m", "plait", "run", "-m", "asyncio"],
             stdin=lines,
@@ -241,7 +245,11 @@ class TestWhatTheStandardLibraryMakesOfIt:
             encoding="utf-8",
         )
         ended = start([sys.executable, "-m", "plait", "run", str(program)])
-        assert (ended.status, ended.stdout, ended.stderr) == (0, "plait.asyncio.loop\nplait.asyncio.loop\n0\n", "")
+        assert (ended.status, ended.stdout, ended.stderr) == (
+            0,
+            "plait.asyncio.loop\nplait.asyncio.loop\n0\n",
+            "",
+        )
 
     def test_debug_mode(self) -> None:
         code = """

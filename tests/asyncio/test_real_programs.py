@@ -165,7 +165,17 @@ def test_redis(short_folder: Path, tmp_path: Path) -> None:
     needs("redis")
     server = shutil.which("redis-server") or missing("redis-server is not installed (Debian: redis-server)")
     path = short_folder / "redis"
-    command = [str(server), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(short_folder)]
+    command = [
+        str(server),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(path),
+        "--save",
+        "",
+        "--dir",
+        str(short_folder),
+    ]
     with running(command, path, short_folder / "log"):
         expected = program("redis_client.py", str(path), launcher="python", seen=tmp_path / "python")
         assert len(expected.splitlines()) > 8
@@ -177,7 +187,18 @@ def test_redis(short_folder: Path, tmp_path: Path) -> None:
 
 def run_plugin(launcher: str, seen: Path, **environment: str) -> str:
     done = subprocess.run(
-        [*LAUNCHERS[launcher], "-m", "pytest", "-c", os.devnull, "-q", "-p", "no:cacheprovider", "-W", "error"]
+        [
+            *LAUNCHERS[launcher],
+            "-m",
+            "pytest",
+            "-c",
+            os.devnull,
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-W",
+            "error",
+        ]
         + [f"--rootdir={PROGRAMS}", str(PROGRAMS / "anyio_plugin.py")],
         capture_output=True,
         text=True,

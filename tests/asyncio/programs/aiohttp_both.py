@@ -63,7 +63,9 @@ async def ask(base: str, session: aiohttp.ClientSession) -> None:
             return data["square"], data["secure"]
 
     answers = await asyncio.gather(*[square(number) for number in range(300)])
-    print("sum of squares:", sum(square for square, _ in answers), "secure:", {secure for _, secure in answers})
+    print(
+        "sum of squares:", sum(square for square, _ in answers), "secure:", {secure for _, secure in answers}
+    )
 
     async with session.post(f"{base}/upload", data=BLOB * 4) as response:
         answer = await response.json()

@@ -24,7 +24,10 @@ async def served(anyio_backend):
             async for data in stream:
                 await stream.send(data)
 
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
         group.start_soon(listener.serve, echo)
         yield listener.extra(anyio.abc.SocketAttribute.local_port)
         group.cancel_scope.cancel()

@@ -18,10 +18,15 @@ async def main() -> None:
     seen.loop()
     where = {"host": sys.argv[1], "user": "plait", "database": "postgres"}
     async with asyncpg.create_pool(**where, min_size=2, max_size=8) as pool:
-        await pool.execute("DROP TABLE IF EXISTS account; CREATE TABLE account (id int PRIMARY KEY, balance int)")
+        await pool.execute(
+            "DROP TABLE IF EXISTS account; CREATE TABLE account (id int PRIMARY KEY, balance int)"
+        )
         await pool.executemany("INSERT INTO account VALUES ($1, $2)", [(number, 100) for number in range(11)])
         await asyncio.gather(*[transfer(pool, number) for number in range(100)])
-        print("balances:", [row["balance"] for row in await pool.fetch("SELECT balance FROM account ORDER BY id")])
+        print(
+            "balances:",
+            [row["balance"] for row in await pool.fetch("SELECT balance FROM account ORDER BY id")],
+        )
 
         async with pool.acquire() as connection:
             async with connection.transaction():
@@ -40,10 +45,16 @@ async def main() -> None:
                     print(type(error).__name__, error)
             await connection.execute("CREATE TEMP TABLE copied (n int, t text)")
             print(
-                await connection.copy_records_to_table("copied", records=[(n, "é" * (n % 50)) for n in range(20_000)])
+                await connection.copy_records_to_table(
+                    "copied", records=[(n, "é" * (n % 50)) for n in range(20_000)]
+                )
             )
             buffer = io.BytesIO()
-            print(await connection.copy_from_query("SELECT * FROM copied ORDER BY n", output=buffer, format="csv"))
+            print(
+                await connection.copy_from_query(
+                    "SELECT * FROM copied ORDER BY n", output=buffer, format="csv"
+                )
+            )
             print("copied bytes:", len(buffer.getvalue()))
 
             try:
@@ -54,7 +65,10 @@ async def main() -> None:
             task = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
             await asyncio.sleep(0.05)
             task.cancel()
-            print("task:", [type(result).__name__ for result in await asyncio.gather(task, return_exceptions=True)])
+            print(
+                "task:",
+                [type(result).__name__ for result in await asyncio.gather(task, return_exceptions=True)],
+            )
             print("again:", await connection.fetchval("SELECT $1::text || $2", "str", "and"))
 
         async with pool.acquire() as listening:

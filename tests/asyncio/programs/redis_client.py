@@ -9,7 +9,9 @@ import seen
 
 async def main() -> None:
     seen.loop()
-    pool = redis.BlockingConnectionPool.from_url(f"unix://{sys.argv[1]}", decode_responses=True, max_connections=10)
+    pool = redis.BlockingConnectionPool.from_url(
+        f"unix://{sys.argv[1]}", decode_responses=True, max_connections=10
+    )
     async with redis.Redis(connection_pool=pool) as client:
         await client.flushall()
         await asyncio.gather(*[client.incr("count") for _ in range(500)])

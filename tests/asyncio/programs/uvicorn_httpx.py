@@ -43,7 +43,9 @@ async def app(scope, receive, send) -> None:
 async def ask(port: int) -> None:
     limits = httpx.Limits(max_connections=20)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=30) as client:
-        answers = await asyncio.gather(*[client.get(f"/item/{number}", params={"q": number}) for number in range(200)])
+        answers = await asyncio.gather(
+            *[client.get(f"/item/{number}", params={"q": number}) for number in range(200)]
+        )
         assert {answer.status_code for answer in answers} == {200}
         print("answers:", answers[7].text, answers[199].text, answers[0].headers["x-strand"])
         async with client.stream("GET", "/stream") as response:
