@@ -16,7 +16,8 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 CODEBASE = EXAMPLES / "codebase.py"
-SHORT = sorted(path for path in EXAMPLES.rglob("*.py") if path != CODEBASE)
+LINKCHECKER = EXAMPLES / "linkchecker.py"
+SHORT = sorted(path for path in EXAMPLES.rglob("*.py") if path not in (CODEBASE, LINKCHECKER))
 LAUNCHERS = {"python": [sys.executable], "plait": [sys.executable, "-m", "plait", "run"]}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PLAIT_")}
 SECONDS = 60  # for one program, on a busy machine
@@ -164,6 +165,45 @@ def test_codebase_ends_at_once_on_ctrl_c(launcher: list[str]) -> None:
                 program.kill()
     finally:
         os.close(terminal)
+
+
+def check_links(launcher: list[str], *arguments: str) -> str:
+    """Run the link checker, which finds broken links: its exit code is 1."""
+    done = subprocess.run(
+        [*launcher, LINKCHECKER, *arguments], capture_output=True, text=True, timeout=SECONDS, env=ENVIRONMENT
+    )
+    assert (done.returncode, done.stderr) == (1, ""), done.stdout
+    return done.stdout
+
+
+def test_linkchecker_finds_what_is_wrong_and_nothing_else() -> None:
+    pages = 400
+    moved = {number for number in range(pages) if number % 50 == 7}
+    silent = {number for number in range(pages) if number % 331 == 11} - moved
+    busy = {number for number in range(pages) if number % 61 == 9} - moved
+    # A page that never answers leads nowhere: what only it leads to is not found. Here that is no page.
+    gone = {number for number in range(pages) if number % 97 == 5} - silent
+    outputs = [check_links(launcher, f"--pages={pages}", "--timeout=0.3") for launcher in LAUNCHERS.values()]
+    assert outputs[0] == outputs[1]
+    figures = dict(re.findall(r"^(\w+) +([\d,]+)$", outputs[0], re.MULTILINE))
+    # `/` is the first page once more.
+    assert figures == {
+        "links": str(1 + pages + len(moved) + len(gone)),
+        "ok": str(1 + pages - len(silent)),
+        "moved": str(len(moved)),
+        "broken": str(len(gone) + len(silent)),
+        "retried": str(len(busy) + len(silent)),
+    }
+    assert "at once  within the limit" in outputs[0]
+    assert f"status 404: {len(gone)}\n    /gone/5\n" in outputs[0]
+    assert f"no answer: {len(silent)}\n    /page/11\n" in outputs[0]
+
+
+def test_linkchecker_without_a_sensible_limit_is_turned_away() -> None:
+    output = check_links(LAUNCHERS["plait"], "--pages=1000", "--limit=1000", "--retries=0", "--timeout=5")
+    turned_away = re.search(r"turned away ([\d,]+) requests", output)
+    assert turned_away
+    assert f"status 429: {int(turned_away[1].replace(',', ''))}" in output
 
 
 def read_until(descriptor: int, pattern: bytes) -> bytes:
