@@ -79,20 +79,8 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
     let (mut listen, mut patience) = (None, None);
     loop {
         let woken = detached(py, || {
-            if std::mem::take(&mut spinning) {
-                match spin_until_notified(waiter) {
-                    Some(Spun::Met) => {
-                        spin.note(true);
-                        wait_for_detach(waiter);
-                        return Woken::Changed;
-                    }
-                    Some(Spun::Preempted) => {
-                        spin.note(false);
-                        let_notifier_detach(waiter, spin);
-                        return Woken::Changed;
-                    }
-                    None => spin.note(false),
-                }
+            if std::mem::take(&mut spinning) && spins(waiter, spin) {
+                return Woken::Changed;
             }
             if listen.is_none() {
                 let start = clock::now();
@@ -176,6 +164,34 @@ enum Spun {
 
 /// A gap of this length in a spin means that the thread was off its core.
 const GAP: Nanos = 5_000;
+
+/// Spins for the budget, and learns from it. Whether `waiter` has been notified. The thread is detached.
+fn spins(waiter: &Waiter, spin: &Spin) -> bool {
+    let spun = spin_until_notified(waiter);
+    spin.note(matches!(spun, Some(Spun::Met)));
+    match spun {
+        Some(Spun::Met) => wait_for_detach(waiter),
+        Some(Spun::Preempted) => let_notifier_detach(waiter, spin),
+        None => return false,
+    }
+    true
+}
+
+/// What an event loop does before it sleeps in the poller, where it was told to: spins until `arrival` is notified, as a thread
+/// does that waits at the door. Whether it has been.
+pub fn spin_for(py: Python<'_>, arrival: &Waiter, spin: &Spin) -> bool {
+    detached(py, || spins(arrival, spin))
+}
+
+/// What an event loop does instead of waiting at the door: runs `sleep` detached, and if that was ended by
+/// `arrival`, lets its notifier detach, as a thread does that was woken.
+pub fn sleep_for<R>(py: Python<'_>, arrival: &Waiter, spin: &Spin, sleep: impl FnOnce() -> R) -> R {
+    detached(py, || {
+        let result = sleep();
+        let_notifier_detach(arrival, spin);
+        result
+    })
+}
 
 /// Spins for the budget, until notified.
 fn spin_until_notified(waiter: &Waiter) -> Option<Spun> {

@@ -129,7 +129,7 @@ impl LoopCore {
 
     /// Ends the loop's sleep.
     fn _write_to_self(&self) {
-        self.waker.wake();
+        self.wake();
     }
 
     /// What is watched: descriptor -> (reader, writer).

@@ -32,7 +32,7 @@ use crate::held::HeldSlot;
 use handle::TimerHandle;
 use io::{Registry, Watcher};
 use plait_core::clock::{self, Nanos};
-use plait_core::fork;
+use plait_core::{Spin, Waiter, fork};
 use plait_reactor::{Interest, Poller, TimerKey, Timers, Waker};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -59,6 +59,9 @@ pub struct LoopCore {
     io: Guarded<Registry>,
     poller: Poller,
     waker: Waker,
+    /// Notified of what other threads bring, for a loop that spins before it sleeps; and what that has taught it.
+    arrival: Waiter,
+    spin: Spin,
     /// The process that made the poller: in a forked child it is the parent's, and is left alone.
     generation: u32,
     closed: AtomicBool,
@@ -103,6 +106,8 @@ impl LoopCore {
             io: Guarded::new(Registry::default()),
             poller,
             waker,
+            arrival: Waiter::thread(),
+            spin: Spin::new(),
             generation: fork::generation(),
             closed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -127,6 +132,13 @@ impl LoopCore {
     #[inline]
     pub fn push_threadsafe(&self, py: Python<'_>, entry: Entry) {
         self.push(py, entry);
+        self.wake();
+    }
+
+    /// Ends the loop's sleep, or its spin before it. Called after work was put in the queue.
+    #[inline]
+    pub fn wake(&self) {
+        self.arrival.mark_notified();
         self.waker.wake();
     }
 

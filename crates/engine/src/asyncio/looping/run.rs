@@ -4,11 +4,16 @@
 //! costs a system call (0.3 µs and more) for a turn that may last 0.1 µs. So while something is ready, the loop polls, looks at the clock for
 //! timers and hears signals only every [`PERIOD`]: not by looking at the clock each turn, but by counting the entries that it runs,
 //! and learning how many fit in a period ([`Pace`]). When nothing is ready it polls at once.
+//!
+//! Waking a core costs more than a turn. So a loop to which other threads bring work spins a moment before it sleeps in the poller, as far
+//! as that has paid, like a thread at the [door]; and as there, one that was woken lets its notifier detach first.
 
 use super::handle::TimerHandle;
 use super::{Due, Entry, LoopCore};
+use crate::door;
 use plait_core::clock::{self, Nanos};
 use plait_core::fork;
+use plait_core::spin::BUDGET;
 use plait_reactor::poller::Events;
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -139,12 +144,21 @@ impl LoopCore {
         if timeout == Some(0) {
             self.poller.wait(events, timeout)?;
         } else {
+            if timeout.is_none_or(|timeout| timeout > BUDGET) && self.spin.pays() {
+                self.arrival.rearm();
+                if !self.ready.lock().is_empty() || door::spin_for(py, &self.arrival, &self.spin) {
+                    return Ok(());
+                }
+            }
+            self.arrival.rearm();
             self.waker.about_to_sleep();
             if !self.ready.lock().is_empty() {
                 self.waker.awake();
                 return Ok(());
             }
-            let done = py.detach(|| self.poller.wait(events, timeout));
+            let done = door::sleep_for(py, &self.arrival, &self.spin, || {
+                self.poller.wait(events, timeout)
+            });
             self.waker.awake();
             done?;
         }
