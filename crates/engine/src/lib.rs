@@ -120,6 +120,7 @@ mod engine {
         crate::asyncio::await_::init(module.py())?;
         crate::asyncio::sync::init(module.py())?;
         crate::asyncio::future::init(module.py())?;
+        crate::asyncio::group::init(module.py());
         crate::asyncio::looping::init(module.py())?;
         crate::asyncio::net::init(module.py());
         task::init(module.py());

@@ -1,8 +1,11 @@
 //! Who waits for a future, for 3.14's call graphs.
 //!
-//! A task that awaits is among the observers. Others (what gathers, groups, shields) say so: they are kept in a set.
+//! A task that awaits is among the observers, and so is what gathers, groups or shields for one. Others say so: they are kept in
+//! a set.
 
 use super::{Future, Observer};
+use crate::asyncio::group::graph;
+use crate::asyncio::task::Task;
 use crate::held::Held;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -12,16 +15,25 @@ use pyo3::types::PySet;
 pub(super) fn by<'py>(future: &Future, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let state = future.state.lock();
     let observers = state.first.iter().chain(&state.rest);
-    let tasks: Vec<_> = observers
+    let waiting: Vec<_> = observers
         .filter_map(|observer| match observer {
-            Observer::Task(task) => Some(task.clone_ref(py)),
-            _ => None,
+            Observer::Task(task) => Some(task.clone_ref(py).into_any()),
+            Observer::Native { object, .. } => Some(object.clone_ref(py)),
+            Observer::Python { .. } => None,
         })
         .collect();
     let others = state.rare.as_ref().and_then(|rare| rare.awaited_by.as_ref());
     let others = others.map(|others| others.share(py));
     drop(state);
-    let all = PySet::new(py, tasks)?;
+    let all = PySet::empty(py)?;
+    for waiting in waiting {
+        let waiting = waiting.into_bound(py);
+        if waiting.is_instance_of::<Task>() {
+            all.add(waiting)?;
+        } else if let Some(waiter) = graph::waiter(&waiting) {
+            all.add(waiter)?;
+        }
+    }
     if let Some(others) = others {
         all.call_method1(intern!(py, "update"), (others,))?;
     }

@@ -3,7 +3,7 @@
 //! *Native* are the exact types only: a subclass can override any method, and then the method is called.
 
 use super::gather::Gathering;
-use crate::asyncio::future::{Future, Observer, Phase};
+use crate::asyncio::future::{Future, Observer, Phase, object};
 use crate::asyncio::looping::Run;
 use crate::asyncio::task::Task;
 use pyo3::intern;
@@ -24,9 +24,7 @@ pub enum Outcome {
 /// The future as ours, if that is what it is.
 #[inline]
 pub fn native<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, Future>> {
-    let ours = object.is_exact_instance_of::<Task>()
-        || object.is_exact_instance_of::<Future>()
-        || object.is_exact_instance_of::<Gathering>();
+    let ours = object::is_exact(object.as_ptr()) || object.is_exact_instance_of::<Gathering>();
     // SAFETY: all three are futures.
     ours.then(|| unsafe { object.cast_unchecked::<Future>() })
 }
@@ -178,6 +176,11 @@ pub fn cancelled_error(future: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 /// # Errors
 /// What a foreign future raises.
 pub fn cancel(future: &Bound<'_, PyAny>, message: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    if object::is_exact(future.as_ptr()) {
+        // SAFETY: it is one of ours.
+        let ours = unsafe { future.cast_unchecked::<Future>() };
+        return Future::cancel(ours, message.map(|message| message.clone().unbind()));
+    }
     let py = future.py();
     let name = intern!(py, "cancel");
     let cancelled = match message {

@@ -62,7 +62,8 @@ impl AsCompleted {
         any
     }
 
-    fn task<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    /// The task that asked.
+    pub(super) fn task<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.state
             .lock()
             .task

@@ -3,9 +3,51 @@
 use super::child;
 use super::here;
 use crate::asyncio::future::stdlib;
+use crate::asyncio::looping;
+use crate::asyncio::task::Task;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::{ffi, intern};
+
+/// Whether `event_loop` is one of ours whose `create_task` nobody has overridden: then a task can be made without asking it.
+pub fn is_plain(event_loop: &Bound<'_, PyAny>) -> bool {
+    if looping::of(event_loop).is_none() {
+        return false;
+    }
+    let Ok(method) = event_loop.getattr(intern!(event_loop.py(), "create_task")) else {
+        return false;
+    };
+    // SAFETY: the object is alive; a C function's `self` is borrowed.
+    unsafe {
+        ffi::PyCFunction_CheckExact(method.as_ptr()) != 0
+            && ffi::PyCFunction_GetSelf(method.as_ptr()) == event_loop.as_ptr()
+    }
+}
+
+/// Whether `object` is what an `async def` function returns.
+#[inline]
+pub fn is_async(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// As [`create_task`], of a loop that [is plain](is_plain).
+///
+/// # Errors
+/// As there.
+#[inline]
+pub fn create_plain<'py>(
+    event_loop: &Bound<'py, PyAny>,
+    coro: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(core) = looping::of(event_loop)
+        && !core.get().is_closed()
+        && !core.get().has_factory()
+    {
+        return Ok(Task::create(event_loop.py(), coro, event_loop, None, None, false)?.into_any());
+    }
+    create_task(event_loop, coro)
+}
 
 /// A task for `coro` on `event_loop`, as `event_loop.create_task(coro)` makes it.
 ///

@@ -8,14 +8,14 @@
 
 use super::child::{self, Outcome};
 use super::{ensure, graph, here};
-use crate::asyncio::future::{self, Future};
+use crate::asyncio::future::{self, Adopted, Future, adopt, object};
 use crate::guarded::Guarded;
 use crate::held::Held;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The future that `gather` returns.
@@ -33,6 +33,18 @@ pub struct Gathering {
     abandoned: AtomicBool,
 }
 
+impl Adopted for Gathering {
+    fn original() -> &'static OnceLock<ffi::destructor> {
+        static ORIGINAL: OnceLock<ffi::destructor> = OnceLock::new();
+        &ORIGINAL
+    }
+}
+
+/// Makes the type one of the native futures.
+pub fn init(py: Python<'_>) {
+    adopt::<Gathering>(py);
+}
+
 impl Gathering {
     fn create<'py>(event_loop: &Bound<'py, PyAny>, return_exceptions: bool) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
@@ -47,6 +59,12 @@ impl Gathering {
         let outer = Bound::new(py, parts)?;
         outer.as_super().get().attach(py, event_loop)?;
         Ok(outer)
+    }
+
+    /// The task that called `gather`.
+    pub(super) fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let waiter = self.waiter.lock().as_ref().map(|waiter| waiter.clone_ref(py));
+        waiter.map(|waiter| waiter.into_bound(py))
     }
 
     /// Lets go of the children; those that are not done are no longer waited for.
@@ -95,12 +113,8 @@ fn told(outer: &Bound<'_, PyAny>, child: &Bound<'_, PyAny>) -> PyResult<()> {
     let outer = unsafe { outer.cast_unchecked::<Gathering>() };
     let (this, future) = (outer.get(), outer.as_super());
     let left = this.left.fetch_sub(1, Ordering::Relaxed) - 1;
-    #[cfg(Py_3_14)]
-    {
-        let waiter = this.waiter.lock().as_ref().map(|waiter| waiter.clone_ref(py));
-        if let Some(waiter) = waiter {
-            graph::discard(child, Some(&waiter.into_bound(py)))?;
-        }
+    if cfg!(Py_3_14) && !object::is_native(child) {
+        graph::discard(child, this.waiter(py).as_ref())?;
     }
     if this.abandoned.load(Ordering::Relaxed) || future.get().is_done() {
         // Marks an exception as seen.
@@ -242,6 +256,7 @@ fn begin<'py>(
         Some(event_loop) => here::current_task(event_loop)?,
         None => None,
     };
+    let mut plain = event_loop.as_ref().is_some_and(ensure::is_plain);
     let mut seen: HashMap<usize, usize, ByAddress> =
         HashMap::with_capacity_and_hasher(given.len(), ByAddress);
     let mut children: Vec<Bound<'py, PyAny>> = Vec::with_capacity(given.len());
@@ -253,9 +268,16 @@ fn begin<'py>(
             seen.insert(argument.as_ptr().addr(), first);
             continue;
         }
-        let child = ensure::ensure(&argument, event_loop.as_ref())?;
+        let child = match &event_loop {
+            Some(event_loop) if plain && ensure::is_async(&argument) => {
+                ensure::create_plain(event_loop, &argument)?
+            }
+            known => ensure::ensure(&argument, known.as_ref())?,
+        };
         if event_loop.is_none() {
-            event_loop = Some(child::event_loop(&child)?);
+            let its = child::event_loop(&child)?;
+            plain = ensure::is_plain(&its);
+            event_loop = Some(its);
         }
         let outer = match (&*made, &event_loop) {
             (Some(outer), _) => outer,

@@ -29,3 +29,10 @@ pub mod here;
 pub mod shield;
 pub mod taskgroup;
 pub mod wait;
+
+use pyo3::prelude::*;
+
+/// Makes the module's futures known as native ones.
+pub fn init(py: Python<'_>) {
+    gather::init(py);
+}

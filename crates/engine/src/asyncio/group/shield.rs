@@ -20,7 +20,7 @@ use pyo3::{PyTraverseError, PyVisit};
 pub struct Shield {
     inner: Py<PyAny>,
     outer: Py<Future>,
-    task: Option<Py<PyAny>>,
+    pub(super) task: Option<Py<PyAny>>,
     listener: Guarded<Option<Listener>>,
 }
 

@@ -29,7 +29,7 @@ pub struct Watch {
     waiter: Py<Future>,
     left: AtomicUsize,
     when: When,
-    task: Option<Py<PyAny>>,
+    pub(super) task: Option<Py<PyAny>>,
     timer: Guarded<Option<Py<PyAny>>>,
 }
 

@@ -172,6 +172,12 @@ impl LoopCore {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Whether a task factory has been set.
+    #[inline]
+    pub fn has_factory(&self) -> bool {
+        self.has_factory.load(Ordering::Relaxed)
+    }
+
     /// Runs `native` once, at `when`.
     #[inline]
     pub fn timer(&self, _py: Python<'_>, when: Nanos, native: Native) -> TimerKey {

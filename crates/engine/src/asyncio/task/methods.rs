@@ -38,7 +38,12 @@ impl Task {
             }
             None => false,
         };
-        let options = Options { name, context, eager };
+        let options = Options {
+            name,
+            context,
+            eager,
+            after: None,
+        };
         match r#loop.filter(|event_loop| !event_loop.is_none()) {
             Some(event_loop) => Self::begin(slf, coro, event_loop, options),
             None => Self::begin(slf, coro, &default_loop(slf.py())?, options),

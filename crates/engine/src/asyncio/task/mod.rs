@@ -13,7 +13,7 @@ pub use current::current;
 pub(crate) use registry::unlink;
 pub(crate) use step::{call_with_context, context_name};
 
-use super::future::{Future, Phase, object, stdlib};
+use super::future::{Future, Observer, Phase, object, stdlib};
 use super::looping::{Entry, LoopCore};
 use crate::guarded::Guarded;
 use crate::held::Held;
@@ -92,6 +92,8 @@ pub struct Options<'a, 'py> {
     pub context: Option<&'a Bound<'py, PyAny>>,
     /// Begin at once, if the loop runs.
     pub eager: bool,
+    /// Begin when this is done; if it is cancelled, so is the task, without having begun.
+    pub after: Option<&'a Bound<'py, Future>>,
 }
 
 impl Task {
@@ -108,7 +110,27 @@ impl Task {
         eager: bool,
     ) -> PyResult<Bound<'py, Self>> {
         let task = object::new_task(py)?;
-        Self::begin(&task, coro, event_loop, Options { name, context, eager })?;
+        let options = Options {
+            name,
+            context,
+            eager,
+            after: None,
+        };
+        Self::begin(&task, coro, event_loop, options)?;
+        Ok(task)
+    }
+
+    /// A task of the exact type that begins as `options` say.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_with<'py>(
+        coro: &Bound<'py, PyAny>,
+        event_loop: &Bound<'py, PyAny>,
+        options: Options<'_, 'py>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let task = object::new_task(coro.py())?;
+        Self::begin(&task, coro, event_loop, options)?;
         Ok(task)
     }
 
@@ -146,7 +168,13 @@ impl Task {
         if options.eager && is_running(event_loop)? {
             return Self::begin_now(slf, event_loop);
         }
-        Self::schedule(slf)?;
+        match options.after {
+            None => Self::schedule(slf)?,
+            Some(after) => {
+                Future::observe(after, Observer::Task(slf.clone().unbind()))?;
+                slf.get().state.lock().waits_for = Some(after.clone().into_any().into());
+            }
+        }
         registry::link(slf);
         Ok(())
     }

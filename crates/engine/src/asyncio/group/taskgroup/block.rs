@@ -3,7 +3,7 @@
 use super::state::{TaskGroup, is_base_error};
 use crate::asyncio::await_::{Machine, Resume, Step};
 use crate::asyncio::future::{Future, cancelled_error, stdlib};
-use crate::asyncio::group::{child, here};
+use crate::asyncio::group::{child, ensure, here};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -36,7 +36,9 @@ impl Machine for Enter {
             None => here::needed(py)?,
         };
         let parent = here::current_task(&event_loop)?;
+        let plain = ensure::is_plain(&event_loop);
         let mut state = this.state.lock();
+        state.plain = plain;
         let old_loop = state.event_loop.replace(event_loop.unbind());
         let Some(parent) = parent else {
             drop(state);

@@ -10,6 +10,9 @@
 use super::state::{TaskGroup, make};
 use crate::asyncio::await_::{Machine, Resume, Step};
 use crate::asyncio::future::{Future, stdlib};
+use crate::asyncio::group::ensure;
+use crate::asyncio::looping;
+use crate::asyncio::task::{Options, Task};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -124,9 +127,43 @@ pub fn make_later<'py>(
     gate: &Bound<'py, Future>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = event_loop.py();
+    let plain =
+        ensure::is_plain(event_loop) && looping::of(event_loop).is_some_and(|core| !core.get().has_factory());
+    if plain && let Some(task) = native(event_loop, coro, named, gate)? {
+        return Ok(task.into_any());
+    }
+    // A task of somebody else: it begins with the gate.
     let wrap = stdlib!(py, "plait.asyncio._awaiting", "when_open")?;
     let wrapped = wrap.call1((gate, coro))?;
     make(event_loop, &wrapped, named)
+}
+
+/// A task of ours, unless it is asked for with a keyword that is not known here.
+fn native<'py>(
+    event_loop: &Bound<'py, PyAny>,
+    coro: &Bound<'py, PyAny>,
+    named: Option<&Bound<'py, PyDict>>,
+    gate: &Bound<'py, Future>,
+) -> PyResult<Option<Bound<'py, Task>>> {
+    let (mut name, mut context) = (None, None);
+    for (key, value) in named.into_iter().flatten() {
+        let value = (!value.is_none()).then_some(value);
+        match key.extract::<&str>()? {
+            "name" => name = value,
+            "context" => context = value,
+            // It cannot begin at once.
+            "eager_start" => {}
+            _ => return Ok(None),
+        }
+    }
+    event_loop.call_method0(intern!(event_loop.py(), "_check_closed"))?;
+    let options = Options {
+        name: name.as_ref(),
+        context: context.as_ref(),
+        eager: false,
+        after: Some(gate),
+    };
+    Task::create_with(coro, event_loop, options).map(Some)
 }
 
 /// One call of `spawn`.

@@ -1,10 +1,10 @@
 //! What a group knows, and what its tasks tell it.
 
 use super::line::{Line, Place};
-use crate::asyncio::future::Future;
+use crate::asyncio::future::{Future, object};
 use crate::asyncio::group::child::{self, Outcome};
 use crate::asyncio::group::gather::ByAddress;
-use crate::asyncio::group::graph;
+use crate::asyncio::group::{ensure, graph};
 use crate::guarded::Guarded;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::intern;
@@ -29,6 +29,8 @@ pub struct State {
     pub exiting: bool,
     pub aborting: bool,
     pub parent_cancel_requested: bool,
+    /// `ensure::is_plain` of the loop.
+    pub plain: bool,
     pub event_loop: Option<Py<PyAny>>,
     pub parent: Option<Py<PyAny>>,
     pub tasks: HashMap<usize, Member, ByAddress>,
@@ -72,7 +74,7 @@ pub fn told(group: &Bound<'_, PyAny>, task: &Bound<'_, PyAny>) -> PyResult<()> {
         _ => None,
     };
     drop(state);
-    if cfg!(Py_3_14) {
+    if cfg!(Py_3_14) && !object::is_native(task) {
         graph::discard(task, this.parent(py).as_ref())?;
     }
     if placed {
@@ -211,6 +213,7 @@ impl TaskGroup {
             Some(line) => line.place(),
             None => Place::Free,
         };
+        let plain = state.plain;
         drop(state);
         let Some(event_loop) = event_loop else {
             return Err(PyRuntimeError::new_err("TaskGroup has no event loop"));
@@ -218,6 +221,9 @@ impl TaskGroup {
         let event_loop = event_loop.bind(py);
         let mut gate = None;
         let made = match place {
+            Place::Free | Place::Taken if plain && named.is_none() && ensure::is_async(coro) => {
+                ensure::create_plain(event_loop, coro)
+            }
             Place::Free | Place::Taken => make(event_loop, coro, named),
             Place::None => {
                 let closed = Future::create(py, event_loop)?;
@@ -235,7 +241,7 @@ impl TaskGroup {
                 return Err(error);
             }
         };
-        if cfg!(Py_3_14) {
+        if cfg!(Py_3_14) && !object::is_native(&task) {
             graph::add(&task, this.parent(py).as_ref())?;
         }
         let address = task.as_ptr().addr();
@@ -264,7 +270,7 @@ pub fn make<'py>(
     named: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     match named {
-        None => crate::asyncio::group::ensure::create_task(event_loop, coro),
+        None => ensure::create_task(event_loop, coro),
         Some(named) => event_loop.call_method(intern!(event_loop.py(), "create_task"), (coro,), Some(named)),
     }
 }
