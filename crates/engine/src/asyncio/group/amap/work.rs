@@ -111,7 +111,11 @@ impl Work {
             let result = state.results.pop_front().flatten();
             state.finished -= 1;
             state.taken += 1;
+            let more = !state.waiters.is_empty() && matches!(state.results.front(), Some(Some(_)));
             drop(state);
+            if more {
+                this.tell(py, false);
+            }
             Self::pull(slf);
             if let Some(result) = result {
                 return Ok(Next::Result(result));
@@ -124,6 +128,7 @@ impl Work {
             state.over = true;
             let error = state.error.take();
             drop(state);
+            this.tell(py, true);
             this.close_bar(py);
             return Ok(match error {
                 Some(error) => Next::Error(PyErr::from_value(error.into_bound(py))),
