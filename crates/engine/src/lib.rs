@@ -76,9 +76,15 @@ mod engine {
         };
         #[pymodule_export]
         use crate::asyncio::net::{
+            accept::{_listen, Listener},
             datagram::{_datagram_transport, DatagramTransport},
             face::_use_transports,
             pipe::{_read_pipe_transport, _write_pipe_transport, ReadPipeTransport, WritePipeTransport},
+            sock::{
+                connect::_sock_connect,
+                receive::{_sock_accept, _sock_recv, _sock_recv_into, _sock_recvfrom, _sock_recvfrom_into},
+                send::{_sock_sendall, _sock_sendto},
+            },
             stream::{_stream_transport, StreamTransport},
         };
         #[pymodule_export]

@@ -71,6 +71,14 @@ pub struct Watchers {
 }
 
 impl Watchers {
+    /// The one of that direction.
+    pub fn of(&self, direction: Direction) -> Option<&Watcher> {
+        match direction {
+            Direction::Read => self.read.as_ref(),
+            Direction::Write => self.write.as_ref(),
+        }
+    }
+
     fn interest(&self) -> Interest {
         Interest {
             read: self.read.is_some(),

@@ -206,6 +206,29 @@ impl LoopCore {
         io::cancel(py, old).unwrap_or(true)
     }
 
+    /// As [`unwatch`](Self::unwatch), if what is watched for is a native callback of `object`.
+    pub fn unwatch_own(
+        &self,
+        py: Python<'_>,
+        fd: RawFd,
+        direction: Direction,
+        object: &Bound<'_, PyAny>,
+    ) -> bool {
+        let own = self.io.lock().get(fd).is_some_and(|watchers| {
+            let watcher = watchers.of(direction);
+            matches!(watcher, Some(Watcher::Native(native)) if native.object.is(object))
+        });
+        own && self.unwatch(py, fd, direction)
+    }
+
+    /// Whether anything is watched for.
+    pub fn watches(&self, fd: RawFd, direction: Direction) -> bool {
+        self.io
+            .lock()
+            .get(fd)
+            .is_some_and(|watchers| watchers.of(direction).is_some())
+    }
+
     fn set_watcher(
         &self,
         _py: Python<'_>,

@@ -4,7 +4,8 @@ use libc::{c_int, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sockadd
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ffi::{CStr, c_char, c_void};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// An address as the kernel has it.
 #[derive(Clone, Copy)]
@@ -73,44 +74,54 @@ impl Address {
         }
     }
 
-    /// As the methods of a socket object give it; None for a family that is not known here.
-    pub fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if self.length == 0 {
-            return Ok(Some(py.None().into_bound(py)));
-        }
+    /// Whether addresses of this family are known here. Those of others are left to the socket object.
+    pub const fn is_known(family: c_int) -> bool {
+        matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX)
+    }
+
+    /// As the methods of a socket object give it; None if there is none.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let place = &raw const self.storage;
         match c_int::from(self.storage.ss_family) {
-            libc::AF_INET => {
+            libc::AF_INET if self.length > 0 => {
                 // SAFETY: the family says which it is.
                 let inner = unsafe { &*place.cast::<sockaddr_in>() };
                 let host = Ipv4Addr::from(u32::from_be(inner.sin_addr.s_addr)).to_string();
                 let address = (host, u16::from_be(inner.sin_port)).into_pyobject(py)?;
-                Ok(Some(address.into_any()))
+                Ok(address.into_any())
             }
-            libc::AF_INET6 => {
+            libc::AF_INET6 if self.length > 0 => {
                 // SAFETY: as above.
                 let inner = unsafe { &*place.cast::<sockaddr_in6>() };
-                let host = Ipv6Addr::from(inner.sin6_addr.s6_addr);
-                if host.is_unicast_link_local() {
-                    // The host has its interface's name, which the socket object knows to find.
-                    return Ok(None);
-                }
+                let host = text(inner);
                 let flow = u32::from_be(inner.sin6_flowinfo);
-                let address = (
-                    host.to_string(),
-                    u16::from_be(inner.sin6_port),
-                    flow,
-                    inner.sin6_scope_id,
-                );
-                Ok(Some(address.into_pyobject(py)?.into_any()))
+                let address = (host, u16::from_be(inner.sin6_port), flow, inner.sin6_scope_id);
+                Ok(address.into_pyobject(py)?.into_any())
             }
-            libc::AF_UNIX => {
+            libc::AF_UNIX if self.length > 0 => {
                 // SAFETY: as above.
                 let inner = unsafe { &*place.cast::<sockaddr_un>() };
-                unix(py, inner, self.length as usize).map(Some)
+                unix(py, inner, self.length as usize)
             }
-            _ => Ok(None),
+            _ => Ok(py.None().into_bound(py)),
         }
+    }
+}
+
+/// The host, as `inet_ntop(3)` writes it: Rust's own way differs for addresses that end like those of IPv4.
+fn text(address: &sockaddr_in6) -> String {
+    unsafe extern "C" {
+        fn inet_ntop(family: c_int, from: *const c_void, to: *mut c_char, size: socklen_t) -> *const c_char;
+    }
+    let mut place: [c_char; 64] = [0; 64];
+    // SAFETY: the text has room; it ends with a zero.
+    unsafe {
+        let from = (&raw const address.sin6_addr).cast();
+        inet_ntop(libc::AF_INET6, from, place.as_mut_ptr(), place.len() as socklen_t);
+        CStr::from_ptr(place.as_ptr()).to_string_lossy().into_owned()
     }
 }
 
@@ -130,11 +141,6 @@ fn unix<'py>(py: Python<'py>, address: &sockaddr_un, length: usize) -> PyResult<
         let text = ffi::PyUnicode_DecodeFSDefaultAndSize(path.as_ptr().cast(), end as isize);
         Bound::from_owned_ptr_or_err(py, text)
     }
-}
-
-/// Whether `host` is an address and no name.
-pub fn is_numeric(host: &str) -> bool {
-    host.parse::<IpAddr>().is_ok()
 }
 
 /// Which family a socket is of.

@@ -6,17 +6,17 @@
 use super::address::{self, Address};
 use super::kind::Kind;
 use super::outgoing::{Piece, View, bytes_of};
-use super::stream::read::SCRATCH;
+use super::stream::read;
 use super::sys::{self, Errno};
-use super::wire::{self, Wire, within};
-use super::{ending, flow, report, stream};
+use super::wire::{self, Call, Wire, within};
+use super::{ending, flow, report, sock, stream};
 use crate::asyncio::looping::LoopCore;
 use crate::held::Held;
-use pyo3::exceptions::{PyBlockingIOError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::PyTuple;
 
 /// So many are read before the loop turns.
 const BURST: usize = 8;
@@ -79,20 +79,17 @@ fn read_one(slf: &Bound<'_, Wire>) -> PyResult<bool> {
         return Ok(false);
     };
     let mut sender = Address::room();
-    let received = SCRATCH.with(|scratch| {
-        // SAFETY: as in `stream::read::receive`.
-        let scratch = unsafe { &mut *scratch.get() };
-        stream::read::fill(scratch);
-        // SAFETY: the slice may be written.
-        let count =
-            unsafe { sys::receive_from(call.fd, scratch.as_mut_ptr().cast(), scratch.len(), &mut sender)? };
-        Ok(PyBytes::new(py, scratch.get(..count).unwrap_or_default()))
+    let known = Address::is_known(slf.get().state.lock().family);
+    if !known {
+        return ask_one(slf, &call);
+    }
+    let received = read::receive_up_to(py, call.fd, read::MAX_SIZE, |fd, place| {
+        sys::receive_from(fd, place, &mut sender)
     });
     let protocol = call.protocol.bind(py);
     within(py, &call.context, || match received {
         Ok(data) => {
             let sender = sender.to_python(py)?;
-            let sender = sender.unwrap_or_else(|| py.None().into_bound(py));
             protocol.call_method1(intern!(py, "datagram_received"), (data, sender))?;
             Ok(true)
         }
@@ -101,6 +98,30 @@ fn read_one(slf: &Bound<'_, Wire>) -> PyResult<bool> {
             let error = sys::error(py, errno).into_value(py);
             protocol.call_method1(intern!(py, "error_received"), (error,))?;
             Ok(false)
+        }
+    })
+}
+
+/// The same for a socket of a family whose addresses only the socket object knows.
+fn ask_one(slf: &Bound<'_, Wire>, call: &Call) -> PyResult<bool> {
+    let py = slf.py();
+    let Some(sock) = slf.get().file(py) else {
+        return Ok(false);
+    };
+    let protocol = call.protocol.bind(py);
+    within(py, &call.context, || {
+        match sock.call_method1(intern!(py, "recvfrom"), (read::MAX_SIZE,)) {
+            Ok(received) => {
+                let received = received.cast_into::<PyTuple>()?;
+                protocol.call_method1(intern!(py, "datagram_received"), received)?;
+                Ok(true)
+            }
+            Err(error) if sock::blocks(py, &error) => Ok(false),
+            Err(error) if report::is_os_error(py, &error) => {
+                protocol.call_method1(intern!(py, "error_received"), (error.into_value(py),))?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     })
 }
@@ -117,7 +138,7 @@ enum Failure {
 
 impl Failure {
     fn create(py: Python<'_>, error: PyErr) -> Self {
-        if error.is_instance_of::<PyBlockingIOError>(py) {
+        if sock::blocks(py, &error) {
             Self::Full
         } else if report::is_os_error(py, &error) {
             Self::Os(error)

@@ -5,6 +5,7 @@
 //! (connecting, resolving, the arguments of `create_server`) is the standard library's own, inherited by the loop.
 //! The protocol between these parts is in `docs/design/transports.md`.
 
+pub mod accept;
 pub mod address;
 pub mod datagram;
 pub mod ending;
@@ -15,6 +16,7 @@ pub mod methods;
 pub mod outgoing;
 pub mod pipe;
 pub mod report;
+pub mod sock;
 pub mod stream;
 pub mod sys;
 pub mod wire;

@@ -118,9 +118,13 @@ impl View {
         self.0.len <= 0
     }
 
-    /// Where they lie.
-    pub fn place(&self) -> *mut std::ffi::c_void {
-        self.0.buf
+    /// The bytes of a writable view.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.is_empty() {
+            return &mut [];
+        }
+        // SAFETY: as in `bytes`; it may be written, or it would not have been given (`writable`).
+        unsafe { std::slice::from_raw_parts_mut(self.0.buf.cast::<u8>(), self.len()) }
     }
 
     /// The bytes. Another thread may change them meanwhile, as with any `write`.

@@ -120,7 +120,7 @@ pub fn read_ready(slf: &Bound<'_, PyAny>, _: &Bound<'_, PyAny>) -> PyResult<()> 
     let Some(call) = slf.get().reading(py) else {
         return Ok(());
     };
-    let data = match read::receive(py, call.fd, sys::read) {
+    let data = match read::receive_up_to(py, call.fd, read::MAX_SIZE, sys::read) {
         Ok(data) => data,
         Err(errno) if sys::would_block(errno) => return Ok(()),
         Err(errno) => return ending::fatal(slf, sys::error(py, errno), Kind::ReadPipe.read_failed()),

@@ -4,9 +4,12 @@
 //! has what detaching costs). A failure is an `errno`.
 
 use super::address::Address;
-use libc::{c_int, c_void, iovec, ssize_t};
+use libc::{c_int, iovec, ssize_t};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+
+/// Fails with `EPIPE` instead of a signal, and never waits, whatever mode the socket is in.
+const QUIET: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 
 /// What a failed call left in `errno`.
 pub type Errno = c_int;
@@ -44,56 +47,80 @@ pub fn error(py: Python<'_>, errno: Errno) -> PyErr {
     PyErr::fetch(py)
 }
 
-/// `recv(2)` into `length` bytes at `place`.
-///
-/// # Safety
-/// They may be written.
-pub unsafe fn receive(fd: c_int, place: *mut c_void, length: usize) -> Result<usize, Errno> {
-    // SAFETY: the caller's promise.
-    retried(|| unsafe { libc::recv(fd, place, length, 0) })
+/// `recv(2)` into `place`.
+pub fn receive(fd: c_int, place: &mut [u8]) -> Result<usize, Errno> {
+    let (to, length) = (place.as_mut_ptr().cast(), place.len());
+    // SAFETY: the slice may be written.
+    retried(|| unsafe { libc::recv(fd, to, length, libc::MSG_DONTWAIT) })
 }
 
-/// `read(2)`, as `receive`, of what is no socket.
-///
-/// # Safety
-/// As `receive`.
-pub unsafe fn read(fd: c_int, place: *mut c_void, length: usize) -> Result<usize, Errno> {
-    // SAFETY: the caller's promise.
-    retried(|| unsafe { libc::read(fd, place, length) })
+/// `read(2)` into `place`, of what is no socket.
+pub fn read(fd: c_int, place: &mut [u8]) -> Result<usize, Errno> {
+    let (to, length) = (place.as_mut_ptr().cast(), place.len());
+    // SAFETY: the slice may be written.
+    retried(|| unsafe { libc::read(fd, to, length) })
 }
 
-/// `recvfrom(2)`, as `receive`; tells the sender's address.
-///
-/// # Safety
-/// As `receive`.
-pub unsafe fn receive_from(
-    fd: c_int,
-    place: *mut c_void,
-    length: usize,
-    sender: &mut Address,
-) -> Result<usize, Errno> {
-    // SAFETY: the caller's promise; the address has the room that it says.
+/// `recvfrom(2)` into `place`; tells the sender's address.
+pub fn receive_from(fd: c_int, place: &mut [u8], sender: &mut Address) -> Result<usize, Errno> {
+    let (to, length) = (place.as_mut_ptr().cast(), place.len());
+    // SAFETY: the slice may be written; the address has the room that it says.
     retried(|| unsafe {
         sender.length = size_of_val(&sender.storage) as libc::socklen_t;
         let address = (&raw mut sender.storage).cast();
-        libc::recvfrom(fd, place, length, 0, address, &raw mut sender.length)
+        libc::recvfrom(
+            fd,
+            to,
+            length,
+            libc::MSG_DONTWAIT,
+            address,
+            &raw mut sender.length,
+        )
     })
+}
+
+/// `accept4(2)`: a new descriptor, nonblocking and not inherited by programs, and where it is from.
+pub fn accept(fd: c_int) -> Result<(c_int, Address), Errno> {
+    let mut peer = Address::room();
+    let new = retried(|| {
+        let address = (&raw mut peer.storage).cast();
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        peer.length = size_of_val(&peer.storage) as libc::socklen_t;
+        // SAFETY: the address has the room that it says.
+        unsafe { libc::accept4(fd, address, &raw mut peer.length, flags) as ssize_t }
+    })?;
+    // A descriptor is a c_int.
+    Ok((c_int::try_from(new).unwrap_or(-1), peer))
+}
+
+/// `close(2)`, of a descriptor that nobody else has.
+pub fn close(fd: c_int) {
+    // SAFETY: takes an integer; the caller owns the descriptor.
+    let _closed = unsafe { libc::close(fd) };
+}
+
+/// `SO_ERROR`: what a `connect` that has gone on has ended with. 0: well.
+pub fn pending_error(fd: c_int) -> Errno {
+    let mut error: c_int = 0;
+    let mut length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the option is one integer.
+    let done = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            (&raw mut error).cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 { error } else { errno() }
 }
 
 /// `sendto(2)`.
 pub fn send_to(fd: c_int, data: &[u8], address: &Address) -> Result<usize, Errno> {
     let (place, length) = (data.as_ptr().cast(), data.len());
     // SAFETY: the slice and the address are valid while they are borrowed.
-    retried(|| unsafe {
-        libc::sendto(
-            fd,
-            place,
-            length,
-            libc::MSG_NOSIGNAL,
-            address.as_ptr(),
-            address.length,
-        )
-    })
+    retried(|| unsafe { libc::sendto(fd, place, length, QUIET, address.as_ptr(), address.length) })
 }
 
 /// What kind of file it is: `st_mode` of `fstat(2)`.
@@ -121,7 +148,7 @@ pub fn set_nonblocking(fd: c_int) -> Result<(), Errno> {
 /// `send(2)`.
 pub fn send(fd: c_int, data: &[u8]) -> Result<usize, Errno> {
     // SAFETY: the slice is valid while it is borrowed.
-    retried(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) })
+    retried(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), QUIET) })
 }
 
 /// `write(2)`, of what is no socket.
@@ -142,7 +169,7 @@ pub unsafe fn send_all(fd: c_int, socket: bool, pieces: &mut [iovec]) -> Result<
     // SAFETY: the caller's promise; the message points to the slice.
     retried(|| unsafe {
         if socket {
-            libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL)
+            libc::sendmsg(fd, &raw const message, QUIET)
         } else {
             let count = c_int::try_from(message.msg_iovlen).unwrap_or(c_int::MAX);
             libc::writev(fd, message.msg_iov, count)

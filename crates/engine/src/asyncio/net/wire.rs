@@ -201,6 +201,18 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Whether the same protocol goes on reading as `call` says.
+    pub fn goes_on(&self, call: &Call) -> bool {
+        let state = self.state.lock();
+        let same = state
+            .protocol
+            .as_ref()
+            .is_some_and(|now| now.as_ptr() == call.protocol.as_ptr());
+        same && state.watching_read && !state.ended
+    }
+}
+
 /// Calls `f` in `context`.
 ///
 /// # Errors

@@ -32,6 +32,21 @@ pub fn _stream_transport<'py>(
     extra: Option<Bound<'py, PyAny>>,
     server: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, StreamTransport>> {
+    create(event_loop, sock, protocol, waiter, extra, server)
+}
+
+/// As `_stream_transport`.
+///
+/// # Errors
+/// What the socket raises.
+pub fn create<'py>(
+    event_loop: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    protocol: &Bound<'py, PyAny>,
+    waiter: Option<Bound<'py, PyAny>>,
+    extra: Option<Bound<'py, PyAny>>,
+    server: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, StreamTransport>> {
     let py = event_loop.py();
     let extra = known(sock, extra)?;
     let wire = Wire::create(

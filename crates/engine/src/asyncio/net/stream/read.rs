@@ -19,34 +19,29 @@ pub const MAX_SIZE: usize = 256 * 1024;
 
 thread_local! {
     /// What is read lies here for a moment. Used by nothing that can come back to it.
-    pub static SCRATCH: UnsafeCell<Vec<u8>> = const { UnsafeCell::new(Vec::new()) };
+    static SCRATCH: UnsafeCell<Vec<u8>> = const { UnsafeCell::new(Vec::new()) };
 }
 
-/// Makes the buffer, if this is the thread's first read.
-#[inline]
-pub fn fill(scratch: &mut Vec<u8>) {
-    if scratch.is_empty() {
-        *scratch = vec![0; MAX_SIZE];
-    }
-}
-
-/// Reads into a new `bytes` object with `read`, a system call.
+/// Reads up to `size` bytes into a new `bytes` object with `read`, a system call; at most [`MAX_SIZE`].
 ///
 /// # Errors
 /// The call's.
-pub fn receive<'py>(
+pub fn receive_up_to<'py>(
     py: Python<'py>,
     fd: c_int,
-    read: unsafe fn(c_int, *mut std::ffi::c_void, usize) -> Result<usize, Errno>,
+    size: usize,
+    read: impl FnOnce(c_int, &mut [u8]) -> Result<usize, Errno>,
 ) -> Result<Bound<'py, PyBytes>, Errno> {
     SCRATCH.with(|scratch| {
         // SAFETY: the thread's own, and nothing in here can come back to this function: making a bytes object runs no
         // other Python code.
         let scratch = unsafe { &mut *scratch.get() };
-        fill(scratch);
-        // SAFETY: the slice may be written.
-        let count = unsafe { read(fd, scratch.as_mut_ptr().cast(), scratch.len())? };
-        Ok(PyBytes::new(py, scratch.get(..count).unwrap_or_default()))
+        if scratch.is_empty() {
+            *scratch = vec![0; MAX_SIZE];
+        }
+        let place = scratch.get_mut(..size).unwrap_or_default();
+        let count = read(fd, place)?;
+        Ok(PyBytes::new(py, place.get(..count).unwrap_or_default()))
     })
 }
 
@@ -79,7 +74,7 @@ const READ_FAILED: &str = "Fatal read error on socket transport";
 
 fn into_bytes(slf: &Bound<'_, Wire>, call: &Call) -> Result<(), Failure> {
     let py = slf.py();
-    let data = match receive(py, call.fd, sys::receive) {
+    let data = match receive_up_to(py, call.fd, MAX_SIZE, sys::receive) {
         Ok(data) => data,
         Err(errno) if sys::would_block(errno) => return Ok(()),
         Err(errno) => return Err((sys::error(py, errno), READ_FAILED)),
@@ -96,40 +91,52 @@ fn into_bytes(slf: &Bound<'_, Wire>, call: &Call) -> Result<(), Failure> {
     .map_err(|error| (error, "Fatal error: protocol.data_received() call failed."))
 }
 
+/// So many buffers that come back full are followed by another before the loop turns.
+const BUFFERS: usize = 4;
+
 fn into_buffers(slf: &Bound<'_, Wire>, call: &Call) -> Result<(), Failure> {
     let py = slf.py();
     let protocol = call.protocol.bind(py);
-    within(py, &call.context, || Ok(one_buffer(slf, call, &protocol)))
-        .unwrap_or_else(|error| Err((error, READ_FAILED)))
+    let read = within(py, &call.context, || {
+        for _ in 0..BUFFERS {
+            match one_buffer(slf, call, &protocol) {
+                Ok(true) if slf.get().goes_on(call) => {}
+                Ok(_) => break,
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Ok(()))
+    });
+    read.unwrap_or_else(|error| Err((error, READ_FAILED)))
 }
 
-fn one_buffer(slf: &Bound<'_, Wire>, call: &Call, protocol: &Bound<'_, PyAny>) -> Result<(), Failure> {
+/// Whether the buffer came back full, so that there may be more.
+fn one_buffer(slf: &Bound<'_, Wire>, call: &Call, protocol: &Bound<'_, PyAny>) -> Result<bool, Failure> {
     let py = slf.py();
     let get_failed = |error| (error, "Fatal error: protocol.get_buffer() call failed.");
     let buffer = protocol
         .call_method1(intern!(py, "get_buffer"), (-1,))
         .map_err(get_failed)?;
-    let length = buffer.len().map_err(get_failed)?;
-    if length == 0 {
+    if buffer.len().map_err(get_failed)? == 0 {
         return Err(get_failed(PyRuntimeError::new_err(
             "get_buffer() returned an empty buffer",
         )));
     }
-    let view = View::writable(&buffer).map_err(|error| (error, READ_FAILED))?;
-    // SAFETY: the view is writable, and held until after the call.
-    let count = match unsafe { sys::receive(call.fd, view.place(), view.len()) } {
+    let mut view = View::writable(&buffer).map_err(|error| (error, READ_FAILED))?;
+    let count = match sys::receive(call.fd, view.bytes_mut()) {
         Ok(count) => count,
-        Err(errno) if sys::would_block(errno) => return Ok(()),
+        Err(errno) if sys::would_block(errno) => return Ok(false),
         Err(errno) => return Err((sys::error(py, errno), READ_FAILED)),
     };
+    let full = count == view.len();
     drop(view);
     drop(buffer);
     if count == 0 {
-        return ended_within(slf, protocol);
+        return ended_within(slf, protocol).map(|()| false);
     }
     protocol
         .call_method1(intern!(py, "buffer_updated"), (count,))
-        .map(drop)
+        .map(|_| full)
         .map_err(|error| (error, "Fatal error: protocol.buffer_updated() call failed."))
 }
 
