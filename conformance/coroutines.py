@@ -6,7 +6,8 @@ imported: these names become plait's first. And `create_event_loop` of the loop'
 for epoll makes plait's loop.
 
 Left out on both sides is what tests another implementation only: the Windows ones, the loops on `poll` and
-`select`, and the pure-Python Future and Task where they are not beside plait's.
+`select`, the pure-Python Future and Task where they are not beside plait's, and the pure-Python functions for the
+running loop and the running task.
 """
 
 import asyncio
@@ -29,6 +30,15 @@ OTHERS = {
     "PyFutureDoneCallbackTests",
     "PyFutureInheritanceTests",
     "PyIntrospectionTests",
+    # These put the pure-Python functions for the running loop and the running task in place of the C ones.
+    # Native code asks the C ones, as `_asyncio` itself does.
+    "TestPyGetEventLoop",
+    "TestPyFreeThreading",
+    "TestEagerPyFreeThreading",
+    "TestCallStackPy",
+    "PyEagerTaskFactoryLoopTests",
+    "EagerPyTaskTests",
+    "NonEagerPyTaskTests",
 }
 
 
