@@ -30,10 +30,7 @@ mod engine {
         worker::Worker,
     };
     #[pymodule_export]
-    use super::task::{
-        TaskWait,
-        ready::{Already, Ready},
-    };
+    use super::task::ready::{Already, Ready};
     #[pymodule_export]
     use super::threading::{
         barrier::Barrier,

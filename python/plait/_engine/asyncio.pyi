@@ -43,6 +43,24 @@ class Future(_asyncio.Future[_T]):
 class Task(Future[_T], _asyncio.Task[_T]):
     """A coroutine that an event loop steps; as `asyncio.Task`."""
 
+# --- awaiting ------------------------------------------------------------------------------------
+
+@final
+class coroutine(Coroutine[Any, Any, Any]):
+    """A native coroutine."""
+
+    cr_running: bool
+    cr_suspended: bool
+    cr_frame: None
+    cr_code: None
+    cr_origin: None
+    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def __iter__(self) -> Generator[Any, Any, Any]: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, kind: Any, value: Any = None, _traceback: Any = None, /) -> Any: ...
+    def close(self) -> None: ...
+
 # --- locks, queues, timeouts, sleep --------------------------------------------------------------
 
 Barrier = _asyncio.Barrier

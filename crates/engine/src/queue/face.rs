@@ -4,6 +4,7 @@ use super::Kind;
 use super::hooks::Hooks;
 use super::state::Queue;
 use super::tasks::{Get, Join, Next, Put};
+use crate::asyncio::await_::Await;
 use crate::hot::{self, Args};
 use crate::task::TaskWait;
 use pyo3::ffi;
@@ -93,17 +94,17 @@ impl Queue {
     }
 
     /// Takes an item in a task: `item = await queue.get_async()`. ShutDown as get().
-    fn get_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+    fn get_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
         TaskWait::create(slf.py(), Get::new(slf))
     }
 
     /// Adds item in a task, waiting for a free place: `await queue.put_async(item)`. ShutDown as put().
-    fn put_async<'py>(slf: &Bound<'py, Self>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, TaskWait>> {
+    fn put_async<'py>(slf: &Bound<'py, Self>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, Await>> {
         TaskWait::create(slf.py(), Put::new(slf, item))
     }
 
     /// Waits in a task until every item that was put is done: `await queue.join_async()`.
-    fn join_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+    fn join_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
         TaskWait::create(slf.py(), Join::new(slf))
     }
 
@@ -112,7 +113,7 @@ impl Queue {
     }
 
     /// `async for item in queue` takes items until the queue has been shut down and is empty.
-    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
         TaskWait::create(slf.py(), Next::new(slf))
     }
 

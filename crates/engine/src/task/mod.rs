@@ -1,9 +1,9 @@
 //! The other side of the door: a task of any running event loop that waits for the same objects as threads do.
 //!
-//! [`TaskWait`] is the awaitable. At its first step it asks its [`Op`] for what it wants; if that is not to be had, it puts a
+//! [`TaskWait`] is the coroutine. At its first step it asks its [`Op`] for what it wants; if that is not to be had, it puts a
 //! [`Node`] in the object's waiter list and suspends on a future of the running loop. Whoever pops the node
-//! completes that future: at once if it is on the loop's own thread, else by `call_soon_threadsafe`. The task then
-//! asks again, from the front of the list.
+//! completes that future: at once if it is on the loop's own thread, else through the loop's ready queue (of a loop that is not
+//! ours, by `call_soon_threadsafe`). The task then asks again, from the front of the list.
 //!
 //! A task that is cancelled leaves the list; if it had been notified, it passes that on. So does a node
 //! whose loop has been closed. The list holds one reference to the node ([`Arc`]), which the hook takes over;
@@ -11,11 +11,15 @@
 
 pub mod ready;
 
+use crate::asyncio::await_::{Await, Drive, Driven, Machine, Resume, Step};
+use crate::asyncio::future::Future;
+use crate::asyncio::looping::{self, Entry, Native};
+use crate::asyncio::sync::waiters::{running_loop, wake as wake_future};
 use crate::door;
 use crate::held::Held;
 use plait_core::{Site, Waiter};
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
-use pyo3::ffi::{self, PyObject};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi::PyObject;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -100,6 +104,7 @@ struct Node {
     /// The loop, and the thread that it runs in.
     event_loop: Held,
     thread: usize,
+    /// A native one in a loop of ours, else the loop's own.
     future: Held,
     op: Arc<dyn Op>,
 }
@@ -124,16 +129,34 @@ unsafe fn resume(waiter: NonNull<Waiter>) {
 /// Completes the future of a task, unless it is done (cancelled) already.
 #[pyfunction]
 fn complete(future: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = future.py();
-    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
-    }
-    Ok(())
+    wake_future(future, future.py().None()).map(drop)
+}
+
+/// The same, out of the ready queue of a loop of ours.
+fn complete_in_loop(future: &Bound<'_, PyAny>, _: &Bound<'_, PyAny>) -> PyResult<()> {
+    complete(future)
 }
 
 fn wake(py: Python<'_>, node: &Node) -> PyResult<()> {
     let future = node.future.bind(py);
-    if node.thread == door::ident() {
+    let event_loop = node.event_loop.bind(py);
+    let here = node.thread == door::ident();
+    if let Some(core) = looping::of(&event_loop) {
+        let core = core.get();
+        if core.is_closed() {
+            return Err(PyRuntimeError::new_err("Event loop is closed"));
+        }
+        if !here {
+            let native = Native {
+                run: complete_in_loop,
+                object: future.to_owned().unbind(),
+                argument: py.None(),
+            };
+            core.push_threadsafe(py, Entry::Native(native));
+            return Ok(());
+        }
+    }
+    if here {
         return complete(&future);
     }
     static COMPLETE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -141,17 +164,9 @@ fn wake(py: Python<'_>, node: &Node) -> PyResult<()> {
         Ok::<_, PyErr>(wrap_pyfunction!(complete, py)?.into_any().unbind())
     })?;
     let call = intern!(py, "call_soon_threadsafe");
-    node.event_loop
-        .bind(py)
+    event_loop
         .call_method1(call, (complete.bind(py), &*future))
         .map(drop)
-}
-
-/// What `await` waits with: a coroutine-like object that starts when it is first stepped.
-#[pyclass(module = "plait", name = "TaskWait")]
-pub struct TaskWait {
-    op: Arc<dyn Op>,
-    state: State,
 }
 
 /// The error that `throw(kind, value)` of a coroutine means.
@@ -168,83 +183,42 @@ pub(crate) fn thrown(kind: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>) ->
     Ok(PyErr::from_value(error))
 }
 
-/// What a step comes to.
-enum Step<'py> {
-    /// Suspends on this.
-    Yield(Bound<'py, PyAny>),
-    /// The wait is over.
-    Return(Held),
-}
-
-impl<'py> Step<'py> {
-    /// As Python's methods have it.
-    fn into_result(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self {
-            Self::Yield(future) => Ok(future),
-            Self::Return(result) => Err(PyStopIteration::new_err((result.into_bound(py).unbind(),))),
-        }
-    }
+/// What `await` waits with: the coroutine of an [`Op`].
+pub struct TaskWait {
+    op: Arc<dyn Op>,
+    state: State,
 }
 
 enum State {
     New,
-    /// The node, and the iterator of its future.
-    Waiting(Arc<Node>, Held),
+    /// The node; and the steps of its future, where that is not ours.
+    Waiting(Arc<Node>, Option<Drive>),
     Done,
 }
 
 impl TaskWait {
-    /// An awaitable for `op`.
+    /// A coroutine for `op`.
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn create(py: Python<'_>, op: impl Op + 'static) -> PyResult<Bound<'_, Self>> {
-        Bound::new(
-            py,
-            Self {
-                op: Arc::new(op),
-                state: State::New,
-            },
-        )
-    }
-
-    fn step<'py>(&mut self, py: Python<'py>) -> PyResult<Step<'py>> {
-        let mut again = false;
-        match &self.state {
-            State::Done => return Err(PyRuntimeError::new_err("cannot reuse already awaited wait")),
-            State::New => {
-                if let Some(result) = self.op.try_now(py)? {
-                    self.state = State::Done;
-                    return Ok(Step::Return(result));
-                }
-            }
-            State::Waiting(node, steps) => match steps.bind(py).call_method0(intern!(py, "__next__")) {
-                Ok(future) => return Ok(Step::Yield(future)),
-                Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-                    again = node.waiter.notified().is_some();
-                    if !again {
-                        // Somebody else completed our future.
-                        self.leave();
-                    }
-                }
-                Err(error) => {
-                    self.leave();
-                    return Err(error);
-                }
-            },
-        }
-        self.begin(py, again)
+    pub fn create(py: Python<'_>, op: impl Op + 'static) -> PyResult<Bound<'_, Await>> {
+        let wait = Self {
+            op: Arc::new(op),
+            state: State::New,
+        };
+        Await::create(py, wait)
     }
 
     /// Asks, and suspends if the answer is no.
-    fn begin<'py>(&mut self, py: Python<'py>, again: bool) -> PyResult<Step<'py>> {
-        static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let running = RUNNING_LOOP.get_or_try_init(py, || {
-            Ok::<_, PyErr>(py.import("asyncio")?.getattr("get_running_loop")?.unbind())
-        })?;
+    fn begin(&mut self, py: Python<'_>, again: bool) -> PyResult<Step> {
         self.state = State::Done;
-        let event_loop = running.bind(py).call0()?;
-        let future = event_loop.call_method0(intern!(py, "create_future"))?;
+        let event_loop = running_loop(py)?;
+        let ours = looping::of(&event_loop).is_some();
+        let future = if ours {
+            Future::create(py, &event_loop)?.into_any()
+        } else {
+            event_loop.call_method0(intern!(py, "create_future"))?
+        };
         let node = Arc::new(Node {
             waiter: Waiter::task(resume),
             event_loop: event_loop.into(),
@@ -260,11 +234,42 @@ impl TaskWait {
             drop(unsafe { Arc::from_raw(listed) });
         }
         if let Some(result) = polled? {
-            return Ok(Step::Return(result));
+            return Ok(Step::Return(result.into_bound(py).unbind()));
         }
-        let steps = future.call_method0(intern!(py, "__await__"))?;
-        self.state = State::Waiting(node, steps.clone().into());
-        steps.call_method0(intern!(py, "__next__")).map(Step::Yield)
+        if ours {
+            self.state = State::Waiting(node, None);
+            return Ok(Step::Wait(future.cast_into::<Future>()?.unbind()));
+        }
+        let steps = Drive::new(&future);
+        self.state = State::Waiting(node, None);
+        self.drive(py, steps?)
+    }
+
+    /// The next step of a future that is not ours.
+    fn drive(&mut self, py: Python<'_>, steps: Drive) -> PyResult<Step> {
+        match steps.step(py, Resume::Next) {
+            Ok(Driven::Suspends(step)) => {
+                if let State::Waiting(_, place) = &mut self.state {
+                    *place = Some(steps);
+                }
+                Ok(step)
+            }
+            Ok(Driven::Returned(_)) => self.look_again(py),
+            Err(error) => {
+                self.leave();
+                Err(error)
+            }
+        }
+    }
+
+    /// The future is done.
+    fn look_again(&mut self, py: Python<'_>) -> PyResult<Step> {
+        let notified = matches!(&self.state, State::Waiting(node, _) if node.waiter.notified().is_some());
+        if !notified {
+            // Somebody else completed our future.
+            self.leave();
+        }
+        self.begin(py, notified)
     }
 
     /// Gives up.
@@ -280,102 +285,46 @@ impl TaskWait {
     }
 }
 
+impl Machine for TaskWait {
+    fn step(&mut self, py: Python<'_>, resume: Resume) -> PyResult<Step> {
+        if let Resume::Throw(error) = resume {
+            self.leave();
+            return Err(error);
+        }
+        match &mut self.state {
+            State::New => match self.op.try_now(py)? {
+                Some(result) => {
+                    self.state = State::Done;
+                    Ok(Step::Return(result.into_bound(py).unbind()))
+                }
+                None => self.begin(py, false),
+            },
+            State::Waiting(_, steps) => match steps.take() {
+                Some(steps) => self.drive(py, steps),
+                None => self.look_again(py),
+            },
+            State::Done => Ok(Step::ReturnNone),
+        }
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.op.traverse(visit)?;
+        if let State::Waiting(node, steps) = &self.state {
+            node.event_loop.traverse(visit)?;
+            node.future.traverse(visit)?;
+            steps.as_ref().map_or(Ok(()), |steps| steps.traverse(visit))?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for TaskWait {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-#[pymethods]
-impl TaskWait {
-    fn __await__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.step(py)?.into_result(py)
-    }
-
-    /// One step, as of a coroutine.
-    fn send<'py>(&mut self, py: Python<'py>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.step(py)?.into_result(py)
-    }
-
-    /// Ends the wait with an exception, as of a coroutine.
-    #[pyo3(signature = (kind, value=None, _traceback=None))]
-    fn throw(
-        &mut self,
-        kind: Bound<'_, PyAny>,
-        value: Option<Bound<'_, PyAny>>,
-        _traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        self.leave();
-        self.state = State::Done;
-        Err(thrown(kind, value)?)
-    }
-
-    /// Ends the wait, as of a coroutine.
-    fn close(&mut self) {
-        self.leave();
-        self.state = State::Done;
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.op.traverse(&visit)?;
-        if let State::Waiting(node, steps) = &self.state {
-            node.event_loop.traverse(&visit)?;
-            node.future.traverse(&visit)?;
-            steps.traverse(&visit)?;
-        }
-        Ok(())
-    }
-
-    fn __clear__(&mut self) {
-        self.leave();
-        self.state = State::Done;
-    }
-}
-
-/// `tp_iternext`: what `await` calls. Sets StopIteration itself, at half the price of an error made by PyO3.
-unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter on a TaskWait, attached.
-    unsafe {
-        Python::attach_unchecked(|py| {
-            let wait = Borrowed::from_ptr(py, slf).cast_unchecked::<TaskWait>();
-            let step = match wait.try_borrow_mut() {
-                Ok(mut wait) => wait.step(py),
-                Err(error) => Err(error.into()),
-            };
-            match step {
-                Ok(Step::Yield(future)) => return future.into_ptr(),
-                Ok(Step::Return(result)) if simple(&result) => {
-                    ffi::PyErr_SetObject(ffi::PyExc_StopIteration, result.as_ptr());
-                }
-                Ok(step) => {
-                    if let Err(stop) = step.into_result(py) {
-                        stop.restore(py);
-                    }
-                }
-                Err(error) => error.restore(py),
-            }
-            std::ptr::null_mut()
-        })
-    }
-}
-
-/// Whether the interpreter takes `value` for the only argument of an exception: not if it is a tuple or an exception.
-fn simple(value: &Held) -> bool {
-    // SAFETY: a held object is alive.
-    unsafe { ffi::PyTuple_Check(value.as_ptr()) == 0 && ffi::PyExceptionInstance_Check(value.as_ptr()) == 0 }
-}
-
-/// Puts the raw slot into the awaitable's type.
+/// Puts the raw slots into the types of the awaits that are over at once.
 pub fn init(py: Python<'_>) {
-    // SAFETY: the type is ours, and has not been used yet; the slot does what PyO3's does.
-    unsafe { (*py.get_type::<TaskWait>().as_type_ptr()).tp_iternext = Some(next) };
     ready::init(py);
 }

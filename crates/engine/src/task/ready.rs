@@ -70,10 +70,33 @@ unsafe extern "C" fn next(_slf: *mut PyObject) -> *mut PyObject {
     std::ptr::null_mut()
 }
 
-/// Puts the raw slot into the type.
+unsafe extern "C" fn none(_slf: *mut PyObject) -> *mut PyObject {
+    // No value and no exception: the interpreter takes it for None.
+    std::ptr::null_mut()
+}
+
+unsafe extern "C" fn itself(slf: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a live object, attached.
+    unsafe { ffi::Py_INCREF(slf) };
+    slf
+}
+
+/// Puts the raw slots into the types.
 pub fn init(py: Python<'_>) {
-    // SAFETY: the type is ours, and has not been used yet; the slot does what PyO3's does.
-    unsafe { (*py.get_type::<Already>().as_type_ptr()).tp_iternext = Some(next) };
+    let types = [
+        (py.get_type::<Already>(), next as ffi::iternextfunc),
+        (py.get_type::<Ready>(), none as ffi::iternextfunc),
+    ];
+    for (class, next) in types {
+        let class = class.as_type_ptr();
+        // SAFETY: the type is ours, and has not been used yet; the slots do what PyO3's do; heap types have this table.
+        unsafe {
+            (*class).tp_iternext = Some(next);
+            if let Some(methods) = (*class).tp_as_async.as_mut() {
+                methods.am_await = Some(itself);
+            }
+        }
+    }
 }
 
 /// A new reference to the one [`Ready`].

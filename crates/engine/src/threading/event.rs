@@ -1,5 +1,6 @@
 //! `Event`, as `threading.Event`.
 
+use crate::asyncio::await_::Await;
 use crate::deadlock::Anyone;
 use crate::door;
 use crate::held::Held;
@@ -77,7 +78,7 @@ unsafe extern "C" fn wait(
     }
 }
 
-fn awaitable(py: Python<'_>, event: Held) -> PyResult<Bound<'_, TaskWait>> {
+fn awaitable(py: Python<'_>, event: Held) -> PyResult<Bound<'_, Await>> {
     let site = |object| {
         // SAFETY: `object` is the Event that the awaitable keeps alive.
         &unsafe { hot::this::<Event>(object) }.word
@@ -130,7 +131,7 @@ impl Event {
     }
 
     /// `await event` is `await event.wait_async()`.
-    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
         awaitable(slf.py(), slf.as_any().clone().into())
     }
 

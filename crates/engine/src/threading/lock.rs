@@ -2,6 +2,7 @@
 //!
 //! Behaviour as `_thread.lock`. A Lock may be released by anyone.
 
+use crate::asyncio::await_::Await;
 use crate::deadlock::Reason;
 use crate::door;
 use crate::held::Held;
@@ -198,7 +199,7 @@ fn word_of<'a>(object: *mut PyObject) -> Acquire<'a> {
 
 /// # Safety
 /// `object` is a Lock.
-unsafe fn acquire_async(py: Python<'_>, object: *mut PyObject) -> PyResult<Bound<'_, TaskWait>> {
+unsafe fn acquire_async(py: Python<'_>, object: *mut PyObject) -> PyResult<Bound<'_, Await>> {
     // SAFETY: the caller's promise.
     let object = unsafe { Held::new(object) };
     let try_now = |object| {
@@ -242,7 +243,7 @@ impl Lock {
     }
 
     /// Takes the lock in a task: `await lock.acquire_async()` is True. Ends with whatever cancels the task.
-    fn acquire_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+    fn acquire_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
         // SAFETY: `slf` is a Lock.
         unsafe { acquire_async(slf.py(), slf.as_ptr()) }
     }

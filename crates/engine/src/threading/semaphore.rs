@@ -1,5 +1,6 @@
 //! `Semaphore` and `BoundedSemaphore`, as `threading`'s.
 
+use crate::asyncio::await_::Await;
 use crate::deadlock::Anyone;
 use crate::door;
 use crate::held::Held;
@@ -200,7 +201,7 @@ unsafe extern "C" fn aexit(
 
 /// # Safety
 /// `object` is a Semaphore.
-unsafe fn acquire_async(py: Python<'_>, object: *mut PyObject) -> PyResult<Bound<'_, TaskWait>> {
+unsafe fn acquire_async(py: Python<'_>, object: *mut PyObject) -> PyResult<Bound<'_, Await>> {
     // SAFETY: the caller's promise; the awaitable keeps the object alive.
     unsafe {
         let site = |object| &hot::this::<Semaphore>(object).word;
@@ -230,7 +231,7 @@ impl Semaphore {
     }
 
     /// Takes a permit in a task: `await semaphore.acquire_async()` is True. Ends with whatever cancels the task.
-    fn acquire_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, TaskWait>> {
+    fn acquire_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
         // SAFETY: `slf` is a Semaphore.
         unsafe { acquire_async(slf.py(), slf.as_ptr()) }
     }

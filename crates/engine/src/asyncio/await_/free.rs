@@ -5,7 +5,7 @@ use crate::guarded::Guarded;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 /// How many are kept: more than the tasks of a usual batch.
 const MOST: usize = 4096;
@@ -16,6 +16,9 @@ struct Free(Vec<*mut PyObject>);
 unsafe impl Send for Free {}
 
 static FREE: Guarded<Free> = Guarded::new(Free(Vec::new()));
+
+/// The class, once `init` has run.
+static CLASS: AtomicPtr<PyTypeObject> = AtomicPtr::new(std::ptr::null_mut());
 
 /// As [`offset`].
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
@@ -63,6 +66,7 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
         Relaxed,
     );
     drop(first);
+    CLASS.store(class, Relaxed);
     // SAFETY: the type is ours, has no instances and no subclasses; both functions belong together.
     unsafe {
         (*class).tp_alloc = Some(alloc);
@@ -80,7 +84,7 @@ pub fn make(py: Python<'_>, value: Await) -> PyResult<Bound<'_, Await>> {
     // SAFETY: attached; the type is initialised with the module. Of its layout (a frozen class without dict and weak
     // references) only the value has to be filled in, at the place where it was found in the first one.
     unsafe {
-        let object = alloc(py.get_type::<Await>().as_type_ptr(), 0);
+        let object = alloc(CLASS.load(Relaxed), 0);
         if object.is_null() {
             return Err(PyErr::fetch(py));
         }

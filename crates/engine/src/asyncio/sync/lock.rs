@@ -124,6 +124,24 @@ impl Permit for Lock {
         slf.get().try_take(slf.py())
     }
 
+    #[inline]
+    fn take_quickly(&self, py: Python<'_>) -> bool {
+        if self.is_locked() || !self.waiters.futures.is_empty(py) {
+            return false;
+        }
+        self.locked.store(true, Relaxed);
+        true
+    }
+
+    #[inline]
+    fn release_quickly(&self, py: Python<'_>) -> bool {
+        if !self.is_locked() || !self.waiters.futures.is_empty(py) {
+            return false;
+        }
+        self.locked.store(false, Relaxed);
+        true
+    }
+
     fn acquire<'py>(slf: &Bound<'py, Self>, quiet: bool) -> PyResult<Bound<'py, PyAny>> {
         Ok(Await::create(slf.py(), Acquire::new(slf, quiet))?.into_any())
     }

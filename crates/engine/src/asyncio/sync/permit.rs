@@ -8,7 +8,7 @@ use crate::asyncio::await_::{Await, Drive, Driven, Machine, Resume, Step};
 use crate::hot;
 use crate::task::ready;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi::{PyObject, PyTypeObject};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -24,6 +24,12 @@ pub trait Permit: PyClass<Frozen = True> + Sync {
     /// # Errors
     /// What asking foreign futures raises.
     fn take(slf: &Bound<'_, Self>) -> PyResult<bool>;
+
+    /// The same, where it needs no look at anything but its own state. Runs no Python code and drops nothing.
+    fn take_quickly(&self, py: Python<'_>) -> bool;
+
+    /// Gives it back, if nobody waits. Runs no Python code and drops nothing.
+    fn release_quickly(&self, py: Python<'_>) -> bool;
 
     /// The coroutine that takes it. Its result is True; None if `quiet`.
     ///
@@ -60,7 +66,11 @@ impl Classes {
     /// Whether `object` is an instance of one of them, and not of a class derived from it.
     #[inline]
     pub fn made(&self, object: &Bound<'_, PyAny>) -> bool {
-        let class = object.get_type_ptr();
+        self.has(object.get_type_ptr())
+    }
+
+    #[inline]
+    fn has(&self, class: *mut PyTypeObject) -> bool {
         self.0.iter().any(|own| own.load(Ordering::Relaxed) == class)
     }
 }
@@ -141,6 +151,10 @@ unsafe extern "C" fn release<T: Permit>(slf: *mut PyObject, _: *mut PyObject) ->
 unsafe extern "C" fn enter<T: Permit>(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter on a `T`, attached.
     unsafe {
+        if T::classes().has(ffi::Py_TYPE(slf)) && hot::this::<T>(slf).take_quickly(Python::assume_attached())
+        {
+            return ready::ready();
+        }
         with::<T>(slf, |slf| {
             if overrides(slf, intern!(slf.py(), "acquire"))? {
                 let machine = Enter(None, slf.clone().into_any().unbind());
@@ -162,6 +176,11 @@ unsafe extern "C" fn exit<T: Permit>(
 ) -> *mut PyObject {
     // SAFETY: called by the interpreter on a `T`, attached.
     unsafe {
+        if T::classes().has(ffi::Py_TYPE(slf))
+            && hot::this::<T>(slf).release_quickly(Python::assume_attached())
+        {
+            return ready::ready();
+        }
         with::<T>(slf, |slf| {
             if overrides(slf, intern!(slf.py(), "release"))? {
                 slf.as_any().call_method0(intern!(slf.py(), "release"))?;

@@ -5,7 +5,7 @@
 use super::timer::{Timer, keeper, plain_number, time};
 use super::waiters::running_loop;
 use crate::asyncio::await_::{Await, Machine, Resume, Step};
-use crate::asyncio::task;
+use crate::asyncio::task::{self, Task};
 use crate::guarded::Guarded;
 use crate::held::{Held, HeldSlot};
 use crate::task::ready;
@@ -50,10 +50,12 @@ pub struct Timeout {
     task: HeldSlot,
     /// Requests to cancel the task that there were at the beginning.
     cancelling: AtomicI64,
+    /// The time lay in the future when this was made: no need to look at the clock again on entering.
+    ahead: bool,
 }
 
 impl Timeout {
-    fn create(when: Option<Bound<'_, PyAny>>) -> Self {
+    fn create(when: Option<Bound<'_, PyAny>>, ahead: bool) -> Self {
         let slot = HeldSlot::default();
         slot.replace(when.filter(|when| !when.is_none()).map(Held::from));
         Self {
@@ -62,6 +64,7 @@ impl Timeout {
             timer: Guarded::new(None),
             task: HeldSlot::default(),
             cancelling: AtomicI64::new(0),
+            ahead,
         }
     }
 
@@ -87,7 +90,7 @@ impl Timeout {
 
     /// Sets the timer for `self.when`.
     #[inline]
-    fn schedule(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn schedule(slf: &Bound<'_, Self>, ahead: bool) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         this.stop(py)?;
@@ -96,7 +99,7 @@ impl Timeout {
         };
         let event_loop = running_loop(py)?;
         let timer = match (plain_number(&when), keeper(&event_loop)) {
-            (Some(when), Some(core)) if when > time(&event_loop)? => {
+            (Some(when), Some(core)) if ahead || when > time(&event_loop)? => {
                 Timer::native(core, when, expire, slf.as_any(), py.None())
             }
             _ => {
@@ -124,11 +127,14 @@ impl Timeout {
         let Some(task) = task::current(py) else {
             return Err(PyRuntimeError::new_err("Timeout should be used inside a task"));
         };
-        let cancelling = task.call_method0(intern!(py, "cancelling"))?.extract()?;
+        let cancelling = match task.cast_exact::<Task>() {
+            Ok(task) => i64::try_from(task.get().state.lock().cancels).unwrap_or(i64::MAX),
+            Err(_) => task.call_method0(intern!(py, "cancelling"))?.extract()?,
+        };
         this.set(State::Entered);
         this.task.replace(Some(task.into()));
         this.cancelling.store(cancelling, Relaxed);
-        Self::schedule(slf)
+        Self::schedule(slf, this.ahead)
     }
 
     /// The time has come.
@@ -228,7 +234,7 @@ impl Machine for Enter {
 impl Timeout {
     #[new]
     fn new(when: Option<Bound<'_, PyAny>>) -> Self {
-        Self::create(when)
+        Self::create(when, false)
     }
 
     /// The deadline on the loop's clock; None if there is none.
@@ -251,7 +257,7 @@ impl Timeout {
         }
         this.when
             .replace(when.filter(|when| !when.is_none()).map(Held::from));
-        Self::schedule(slf)
+        Self::schedule(slf, false)
     }
 
     /// Whether the time has come before the block ended.
@@ -319,18 +325,19 @@ impl Timeout {
 #[pyfunction]
 pub fn timeout<'py>(py: Python<'py>, delay: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, Timeout>> {
     let event_loop = running_loop(py)?;
-    let when = match delay {
-        None => None,
-        Some(delay) => Some(match (plain_number(&delay), keeper(&event_loop)) {
-            (Some(delay), Some(_)) => PyFloat::new(py, time(&event_loop)? + delay).into_any(),
-            _ => event_loop.call_method0(intern!(py, "time"))?.add(delay)?,
-        }),
+    let Some(delay) = delay else {
+        return Bound::new(py, Timeout::create(None, false));
     };
-    Bound::new(py, Timeout::create(when))
+    if let (Some(delay), Some(_)) = (plain_number(&delay), keeper(&event_loop)) {
+        let when = PyFloat::new(py, time(&event_loop)? + delay).into_any();
+        return Bound::new(py, Timeout::create(Some(when), delay > 0.0));
+    }
+    let when = event_loop.call_method0(intern!(py, "time"))?.add(delay)?;
+    Bound::new(py, Timeout::create(Some(when), false))
 }
 
 /// As timeout(), with a time of the loop's clock.
 #[pyfunction]
 pub fn timeout_at<'py>(py: Python<'py>, when: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, Timeout>> {
-    Bound::new(py, Timeout::create(when))
+    Bound::new(py, Timeout::create(when, false))
 }
