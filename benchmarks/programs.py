@@ -129,7 +129,8 @@ def _served(command: Callable[[int], list[str]]) -> Iterator[Once]:
     if shutil.which("wrk") is None:
         raise LeftOut("wrk is not installed (Debian: wrk)")
     port = _free_port()
-    server = subprocess.Popen(command(port), stdout=subprocess.DEVNULL)
+    # Its words go nowhere: rloop's complain about how aiohttp ends.
+    server = subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_served(port, server)
         yield partial(_requested, port)
@@ -163,8 +164,11 @@ def _wait_until_served(port: int, server: "subprocess.Popen[bytes]") -> None:
     while time.monotonic() < deadline and server.poll() is None:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-                connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                answer = b"".join(iter(lambda: connection.recv(4096), b""))
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = b""
+                # Not until the server hangs up, which on rloop it does not do.
+                while not answer.endswith(BODY) and (data := connection.recv(4096)):
+                    answer += data
         except ConnectionRefusedError:
             time.sleep(0.05)
             continue
