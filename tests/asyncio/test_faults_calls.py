@@ -1,6 +1,7 @@
 """What a program must not do with a loop, and what goes wrong in its own code: errors, and the loop goes on."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -150,6 +151,37 @@ def test_a_finalizer_may_call_the_loop_again(loop: Any) -> None:
         turn(loop)
     assert ran[0] in (1, 2)
     assert sorted(ran) == [1, 2, 2, 3, 3]
+
+
+def test_error_in_a_task_that_nobody_awaits(side: Any, loop: Any) -> None:
+    reports = Reports(loop)
+
+    async def fail() -> None:
+        raise ValueError("nobody looks")
+
+    async def main() -> None:
+        task = side.get_running_loop().create_task(fail())
+        await side.sleep(0)
+        await side.sleep(0)
+        assert task.done()
+
+    loop.run_until_complete(main())
+    gc.collect()
+    assert reports.messages == ["Task exception was never retrieved"]
+    assert reports.errors == ["ValueError('nobody looks')"]
+
+
+def test_a_pending_task_that_is_dropped_is_reported(side: Any, loop: Any) -> None:
+    reports = Reports(loop)
+
+    async def wait() -> None:
+        await loop.create_future()
+
+    task = loop.create_task(wait())
+    turn(loop)
+    del task
+    gc.collect()
+    assert reports.messages == ["Task was destroyed but it is pending!"]
 
 
 # ---------------------------------------------------------------- calls at the wrong time and from the wrong place
