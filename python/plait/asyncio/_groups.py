@@ -10,6 +10,7 @@ from asyncio.exceptions import CancelledError
 
 from plait._engine.asyncio import AsyncMap, TaskGroup, ensure_future, gather, shield, wait
 from plait._engine.asyncio import _AsCompletedIterator as AsCompleted
+from plait._engine.asyncio import timeout as _timeout
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ __all__ = ["TaskGroup", "amap", "as_completed", "ensure_future", "gather", "shie
 
 
 if sys.version_info >= (3, 12):
-    from asyncio import timeouts
 
     async def wait_for(fut: Awaitable[_T], timeout: float | None) -> _T:
         """Await `fut` for at most `timeout` seconds (None: for ever), then cancel it and raise TimeoutError.
@@ -42,7 +42,7 @@ if sys.version_info >= (3, 12):
                 return future.result()
             except CancelledError as error:
                 raise TimeoutError from error
-        async with timeouts.timeout(timeout):
+        async with _timeout(timeout):
             return await fut
 
     async def _cancel_and_wait(future: Any) -> None:
