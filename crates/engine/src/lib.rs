@@ -103,6 +103,8 @@ mod engine {
         };
         #[pymodule_export]
         use crate::asyncio::task::{Task, functions::_every_task};
+        #[pymodule_export]
+        use crate::asyncio::tls::{protocol::TlsProtocol, transport::TlsTransport};
 
         /// Lets `import plait._engine.asyncio` find it.
         #[pymodule_init]

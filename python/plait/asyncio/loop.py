@@ -16,6 +16,7 @@ from asyncio.unix_events import SelectorEventLoop as _StandardLoop
 
 from plait._engine.asyncio import LoopCore
 from plait.asyncio._net import Net
+from plait.asyncio._tls import Tls
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class _Queued:
         self._loop._drop_all()
 
 
-class EventLoop(LoopCore, Net, _StandardLoop):
+class EventLoop(LoopCore, Net, Tls, _StandardLoop):
     """An event loop, as `asyncio.EventLoop`.
 
     With a `selector` of the program's own it is the standard library's loop: plait's polls natively.

@@ -11,3 +11,4 @@ pub mod net;
 pub mod streams;
 pub mod sync;
 pub mod task;
+pub mod tls;
