@@ -85,6 +85,11 @@ impl Default for Events {
 }
 
 impl Events {
+    /// Forgets what the last poll found.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
     /// What the last poll found.
     pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
         self.found[..self.count].iter().map(|event| {

@@ -2,7 +2,7 @@
 
 use super::handle::Handle;
 use super::io::{self, Direction, Watcher};
-use super::{Entry, LoopCore, ready};
+use super::{Entry, LoopCore, executor, ready};
 use crate::asyncio::future::Future;
 use crate::held::Held;
 use pyo3::exceptions::PyValueError;
@@ -82,6 +82,14 @@ impl LoopCore {
     /// A future of this loop.
     fn create_future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Future>> {
         Future::create(slf.py(), slf.as_any())
+    }
+
+    /// A future of this loop that ends as one of our pools' does; None for a future of another kind.
+    fn _follow<'py>(
+        slf: &Bound<'py, Self>,
+        source: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, Future>>> {
+        executor::follow(slf, source)
     }
 
     #[pyo3(signature = (fd, callback, *args))]

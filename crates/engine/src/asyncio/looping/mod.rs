@@ -8,6 +8,7 @@
 //! | [`run`] | the turn, and when it polls |
 //! | [`calls`] | `call_soon` and the other ways in, as raw methods |
 //! | [`methods`] | the rest of the loop as Python sees it |
+//! | `executor` | from a pool's future to one of the loop's |
 //! | `memory` | where the memory of handles waits for the next one |
 //!
 //! The Python class `plait.asyncio.EventLoop` derives from [`LoopCore`] and then from the standard library's selector loop, of which it
@@ -16,6 +17,7 @@
 //! All state that several threads could touch is `Guarded`. What is taken out under a guard is dropped outside of it.
 
 pub mod calls;
+mod executor;
 pub mod handle;
 pub mod io;
 mod memory;

@@ -60,6 +60,8 @@ struct Pace {
     entries: usize,
     left: usize,
     looked: Nanos,
+    /// When the poller was last asked.
+    polled: Nanos,
 }
 
 impl Pace {
@@ -69,6 +71,7 @@ impl Pace {
             entries: 1,
             left: 0,
             looked: 0,
+            polled: 0,
         }
     }
 
@@ -131,7 +134,10 @@ impl LoopCore {
         } else {
             next.map(|next| next.saturating_sub(now))
         };
-        self.poll(py, events, timeout)?;
+        let asked = self.poll(py, events, timeout, now >= pace.polled + PERIOD)?;
+        if asked {
+            pace.polled = now;
+        }
         let now = if timeout == Some(0) { now } else { clock::now() };
         pace.look(now);
         if next.is_some() {
@@ -140,27 +146,25 @@ impl LoopCore {
         py.check_signals()
     }
 
-    fn poll(&self, py: Python<'_>, events: &mut Events, timeout: Option<Nanos>) -> PyResult<()> {
+    /// Polls, and puts what is ready in the queue. A poll that would sleep may be left out if there is work before it begins,
+    /// unless it is `overdue`.
+    fn poll(
+        &self,
+        py: Python<'_>,
+        events: &mut Events,
+        timeout: Option<Nanos>,
+        overdue: bool,
+    ) -> PyResult<bool> {
+        let mut asked = true;
+        events.clear();
         if timeout == Some(0) {
             self.poller.wait(events, timeout)?;
         } else {
-            if timeout.is_none_or(|timeout| timeout > BUDGET) && self.spin.pays() {
-                self.arrival.rearm();
-                if !self.ready.lock().is_empty() || door::spin_for(py, &self.arrival, &self.spin) {
-                    return Ok(());
-                }
+            asked = self.sleep(py, events, timeout)?;
+            if !asked && overdue {
+                self.poller.wait(events, Some(0))?;
+                asked = true;
             }
-            self.arrival.rearm();
-            self.waker.about_to_sleep();
-            if !self.ready.lock().is_empty() {
-                self.waker.awake();
-                return Ok(());
-            }
-            let done = door::sleep_for(py, &self.arrival, &self.spin, || {
-                self.poller.wait(events, timeout)
-            });
-            self.waker.awake();
-            done?;
         }
         for event in events.iter() {
             if event.fd == self.waker.descriptor() {
@@ -182,7 +186,29 @@ impl LoopCore {
             ready.extend(read);
             ready.extend(write);
         }
-        Ok(())
+        Ok(asked)
+    }
+
+    /// Sleeps in the poller; false if there was work before it came to that.
+    fn sleep(&self, py: Python<'_>, events: &mut Events, timeout: Option<Nanos>) -> PyResult<bool> {
+        if timeout.is_none_or(|timeout| timeout > BUDGET) && self.spin.pays() {
+            self.arrival.rearm();
+            if !self.ready.lock().is_empty() || door::spin_for(py, &self.arrival, &self.spin) {
+                return Ok(false);
+            }
+        }
+        self.arrival.rearm();
+        self.waker.about_to_sleep();
+        if !self.ready.lock().is_empty() {
+            self.waker.awake();
+            return Ok(false);
+        }
+        let done = door::sleep_for(py, &self.arrival, &self.spin, || {
+            self.poller.wait(events, timeout)
+        });
+        self.waker.awake();
+        done?;
+        Ok(true)
     }
 
     /// Puts the timers that are due in the queue.
