@@ -17,11 +17,14 @@ from asyncio.unix_events import SelectorEventLoop as _StandardLoop
 from plait._engine.asyncio import LoopCore
 from plait.asyncio._net import Net
 from plait.asyncio._tls import Tls
+from plait.asyncio._work import Work
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
+
+    from plait.asyncio._stall import Stall
 
 __all__ = ["EventLoop"]
 
@@ -88,7 +91,7 @@ class _Queued:
         self._loop._drop_all()
 
 
-class EventLoop(LoopCore, Net, Tls, _StandardLoop):
+class EventLoop(LoopCore, Net, Tls, Work, _StandardLoop):
     """An event loop, as `asyncio.EventLoop`.
 
     With a `selector` of the program's own it is the standard library's loop: plait's polls natively.
@@ -105,6 +108,8 @@ class EventLoop(LoopCore, Net, Tls, _StandardLoop):
         _asyncgen_firstiter_hook: Any
         _asyncgen_finalizer_hook: Any
         _add_callback: Any
+
+    _stall: Stall | None = None  # while it runs, if asked for
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         if cls is EventLoop and (args or kwargs) and (*args, *kwargs.values()) != (None,):
@@ -166,8 +171,12 @@ class EventLoop(LoopCore, Net, Tls, _StandardLoop):
         sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
         self._old_wakeup = self._watch_signals()
         events._set_running_loop(self)
+        self._watch_stalls()
 
     def _run_forever_cleanup(self) -> None:
+        if self._stall is not None:
+            self._stall.end()
+            self._stall = None
         self._stopping = False
         self._thread_id = None
         events._set_running_loop(None)
@@ -176,6 +185,20 @@ class EventLoop(LoopCore, Net, Tls, _StandardLoop):
         if self._old_agen_hooks is not None:
             sys.set_asyncgen_hooks(*self._old_agen_hooks)
             self._old_agen_hooks = None
+
+    def set_debug(self, enabled: bool) -> None:
+        """Enable or disable the debug mode of the loop."""
+        super().set_debug(enabled)
+        if self.is_running():
+            self._watch_stalls()
+
+    def _watch_stalls(self) -> None:
+        """Have a callback that holds the loop for too long named while it does so, if that is asked for."""
+        asked = os.environ.get("PLAIT_STALL")
+        if self._stall is None and (self._debug or asked):
+            from plait.asyncio._stall import Stall
+
+            self._stall = Stall(self, asked)
 
     # --- signals ------------------------------------------------------------------------------------
     # A signal between the last look at signals and the sleep would be slept over: so it writes to the self-pipe.

@@ -241,6 +241,16 @@ impl LoopCore {
         self.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// Whether callbacks are timed one by one outside of debug mode, too.
+    fn _time_callbacks(&self, on: bool) {
+        self.timed.store(on, Ordering::Relaxed);
+    }
+
+    /// The number of the callback that runs, and for how many seconds it has; if they are timed.
+    fn _callback_running(&self) -> Option<(u64, f64)> {
+        self.callback_running()
+    }
+
     /// How many entries are ready.
     fn _ready_count(&self) -> usize {
         self.ready.lock().len()

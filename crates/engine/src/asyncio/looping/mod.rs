@@ -83,6 +83,11 @@ pub struct LoopCore {
     /// The task factory, if there is one.
     factory: HeldSlot,
     has_factory: AtomicBool,
+    /// Callbacks are timed, one by one, for whoever watches for stalls: how many have begun, and when the one that runs began,
+    /// or 0.
+    timed: AtomicBool,
+    begun: AtomicU64,
+    since: AtomicU64,
 }
 
 /// The class of the first loop with our `call_soon`: that of all, as a rule. Never dropped, so no other class gets its address.
@@ -138,6 +143,9 @@ impl LoopCore {
             own_clock: same("time")?,
             factory: HeldSlot::default(),
             has_factory: AtomicBool::new(false),
+            timed: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            since: AtomicU64::new(0),
         })
     }
 

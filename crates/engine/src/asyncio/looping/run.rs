@@ -15,6 +15,7 @@ use plait_core::clock::{self, Nanos};
 use plait_core::fork;
 use plait_core::spin::BUDGET;
 use plait_reactor::poller::Events;
+use pyo3::intern;
 use pyo3::prelude::*;
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -110,8 +111,8 @@ impl LoopCore {
                 core.turn.load(Ordering::Relaxed).wrapping_add(1),
                 Ordering::Relaxed,
             );
-            if core.is_debug() {
-                Self::turn_in_debug_mode(slf, todo)?;
+            if core.is_debug() || core.timed.load(Ordering::Relaxed) {
+                Self::timed_turn(slf, todo)?;
             } else {
                 for _ in 0..todo {
                     let entry = core.ready.lock().pop_front();
@@ -227,23 +228,46 @@ impl LoopCore {
         }
     }
 
+    /// A turn in debug mode, or while somebody watches for stalls.
     #[cold]
-    fn turn_in_debug_mode(slf: &Bound<'_, Self>, todo: usize) -> PyResult<()> {
-        let py = slf.py();
+    fn timed_turn(slf: &Bound<'_, Self>, todo: usize) -> PyResult<()> {
+        let (py, core) = (slf.py(), slf.get());
         for _ in 0..todo {
-            let entry = slf.get().ready.lock().pop_front();
+            let entry = core.ready.lock().pop_front();
             let Some(entry) = entry else { break };
-            let object = entry.object(py);
+            let object = core.is_debug().then(|| entry.object(py));
             let before = clock::now();
-            entry.run(slf)?;
-            #[expect(clippy::cast_precision_loss, reason = "a duration")]
-            let passed = (clock::now() - before) as f64 / 1e9;
-            if passed >= slf.getattr("slow_callback_duration")?.extract::<f64>()? {
-                slf.call_method1("_callback_was_slow", (object, passed))?;
+            core.begun.fetch_add(1, Ordering::Relaxed);
+            core.since.store(before, Ordering::Release);
+            let done = entry.run(slf);
+            core.since.store(0, Ordering::Release);
+            done?;
+            let Some(object) = object else { continue };
+            let passed = seconds(clock::now() - before);
+            if passed
+                >= slf
+                    .getattr(intern!(py, "slow_callback_duration"))?
+                    .extract::<f64>()?
+            {
+                slf.call_method1(intern!(py, "_callback_was_slow"), (object, passed))?;
             }
         }
         Ok(())
     }
+
+    /// The callback that runs, by number, and for how many seconds; for whoever asked that they are timed.
+    pub(super) fn callback_running(&self) -> Option<(u64, f64)> {
+        let number = self.begun.load(Ordering::Relaxed);
+        match self.since.load(Ordering::Acquire) {
+            0 => None,
+            since => Some((number, seconds(clock::now().saturating_sub(since)))),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a duration")]
+fn seconds(nanos: Nanos) -> f64 {
+    nanos as f64 / 1e9
 }
 
 /// The timer as the handle that it is.

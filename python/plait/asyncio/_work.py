@@ -1,0 +1,116 @@
+"""What the loop hands to others: calls to threads, programs to processes."""
+
+from __future__ import annotations
+
+import os
+from asyncio import events, futures, unix_events
+from asyncio.log import logger
+
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from plait.asyncio.loop import EventLoop
+
+
+class Work:
+    """`run_in_executor` on plait's pool, and subprocesses without a thread for each."""
+
+    def run_in_executor(self: EventLoop, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
+        """Run `func(*args)` in a thread of `executor`; the loop's own is a `plait.concurrent.futures.ThreadPoolExecutor`."""
+        self._check_closed()
+        if self._debug:
+            self._check_callback(func, "run_in_executor")
+        if executor is None:
+            executor = self._default_executor
+            self._check_default_executor()
+            if executor is None:
+                from plait.concurrent.futures import ThreadPoolExecutor  # only who needs a pool pays for it
+
+                executor = self._default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
+        job = executor.submit(func, *args)
+        future = self._follow(job)
+        return futures.wrap_future(job, loop=self) if future is None else future
+
+    # --- subprocesses -------------------------------------------------------------------------------
+
+    async def _make_subprocess_transport(  # type: ignore[misc]
+        self: EventLoop,
+        protocol: Any,
+        args: Any,
+        shell: bool,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        bufsize: int,
+        extra: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        if _has_own_watcher():
+            return await super()._make_subprocess_transport(  # type: ignore[misc]
+                protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
+            )
+        waiter = self.create_future()
+        transport = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
+            self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
+        )
+        self._watch_child(transport)
+        try:
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            transport.close()
+            await transport._wait()
+            raise
+        return transport
+
+    def _watch_child(self: EventLoop, transport: Any) -> None:  # type: ignore[misc]
+        """Tell `transport` when its process has ended."""
+        pid = transport.get_pid()
+        try:
+            descriptor = os.pidfd_open(pid)
+        except (AttributeError, OSError):  # Linux before 5.3, a sandbox, or no descriptor left
+            _in_a_thread().add_child_handler(pid, self._child_ended, transport)
+            return
+        self._add_reader(descriptor, self._reap, descriptor, pid, transport)
+
+    def _reap(self: EventLoop, descriptor: int, pid: int, transport: Any) -> None:  # type: ignore[misc]
+        self._remove_reader(descriptor)
+        os.close(descriptor)
+        try:
+            _, status = os.waitpid(pid, 0)
+        except ChildProcessError:
+            # Somebody else has waited for it, perhaps the Popen object in transport.close().
+            code = transport._proc.returncode
+            if code is None:
+                code = 255
+                logger.warning("child process pid %d exit status already read:  will report returncode 255", pid)
+        else:
+            code = os.waitstatus_to_exitcode(status)
+        self._child_ended(pid, code, transport)
+
+    def _child_ended(self: EventLoop, pid: int, code: int, transport: Any) -> None:  # type: ignore[misc]
+        # One turn later, so that callbacks that are ready come first.
+        self.call_soon_threadsafe(self.call_soon, transport._process_exited, code)
+
+
+def _in_a_thread() -> Any:
+    """The standard library's watcher that uses a thread for each child."""
+    name = "_ThreadedChildWatcher" if hasattr(unix_events, "_ThreadedChildWatcher") else "ThreadedChildWatcher"
+    global _threads
+    if _threads is None:
+        _threads = getattr(unix_events, name)()
+    return _threads
+
+
+_threads: Any = None
+
+
+def _has_own_watcher() -> bool:
+    """Whether the program has set a child watcher of its own, before 3.14."""
+    if not hasattr(unix_events, "AbstractChildWatcher"):
+        return False
+    watcher = getattr(events._event_loop_policy, "_watcher", None)  # type: ignore[attr-defined]
+    return watcher is not None and type(watcher).__name__ not in ("ThreadedChildWatcher", "PidfdChildWatcher")
