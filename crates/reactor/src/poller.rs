@@ -111,6 +111,20 @@ impl Events {
     }
 }
 
+/// A descriptor that is readable once the process `pid` has ended (`pidfd_open(2)`, Linux 5.3).
+///
+/// # Errors
+/// What the call reports; `ENOSYS` where it is not there.
+pub fn process(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the descriptor is new and nobody else's.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 impl Poller {
     /// An empty one.
     ///

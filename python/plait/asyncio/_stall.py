@@ -1,7 +1,7 @@
 """A stalled loop is named: the stack of the callback that holds it, while it holds it.
 
-Debug mode of the standard library tells afterwards that a callback was slow, and which; not where it was so long, and never
-if it does not come back. Here a thread looks, as long as the loop runs, and only if asked: in debug mode, or with
+The standard library's debug mode tells afterwards that a callback was slow, and which; not where it was so long, and
+never if it does not come back. Here a thread looks, as long as the loop runs, and only if asked: in debug mode, or with
 `PLAIT_STALL=seconds` in the environment.
 """
 

@@ -18,7 +18,7 @@ class Work:
     """`run_in_executor` on plait's pool, and subprocesses without a thread for each."""
 
     def run_in_executor(self: EventLoop, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
-        """Run `func(*args)` in a thread of `executor`; the loop's own is a `plait.concurrent.futures.ThreadPoolExecutor`."""
+        """Run `func(*args)` in a thread of `executor`, by default plait's own pool."""
         self._check_closed()
         if self._debug:
             self._check_callback(func, "run_in_executor")
@@ -70,8 +70,8 @@ class Work:
         """Tell `transport` when its process has ended."""
         pid = transport.get_pid()
         try:
-            descriptor = os.pidfd_open(pid)
-        except (AttributeError, OSError):  # Linux before 5.3, a sandbox, or no descriptor left
+            descriptor = self._pidfd_open(pid)
+        except OSError:  # Linux before 5.3, a sandbox, or no descriptor left
             _in_a_thread().add_child_handler(pid, self._child_ended, transport)
             return
         self._add_reader(descriptor, self._reap, descriptor, pid, transport)

@@ -10,7 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyTuple, PyType};
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::atomic::Ordering;
 
 impl LoopCore {
@@ -82,6 +82,12 @@ impl LoopCore {
     /// A future of this loop.
     fn create_future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Future>> {
         Future::create(slf.py(), slf.as_any())
+    }
+
+    /// A descriptor that is readable once the process has ended: as `os.pidfd_open`, which not every build has.
+    #[staticmethod]
+    fn _pidfd_open(pid: i32) -> PyResult<RawFd> {
+        Ok(plait_reactor::poller::process(pid)?.into_raw_fd())
     }
 
     /// A future of this loop that ends as one of our pools' does; None for a future of another kind.

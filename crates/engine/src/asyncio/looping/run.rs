@@ -9,7 +9,7 @@
 //! as that has paid, like a thread at the [door]; and as there, one that was woken lets its notifier detach first.
 
 use super::handle::TimerHandle;
-use super::{Due, Entry, LoopCore};
+use super::{Direction, Due, Entry, LoopCore};
 use crate::door;
 use plait_core::clock::{self, Nanos};
 use plait_core::fork;
@@ -18,6 +18,7 @@ use plait_reactor::poller::Events;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::cell::Cell;
+use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 
 /// About how often a busy loop polls.
@@ -172,22 +173,43 @@ impl LoopCore {
                 self.waker.drain();
                 continue;
             }
-            // Those that are pushed are taken one by one: a guard does not go around a reference count of another object.
             let (read, write) = {
                 let io = self.io.lock();
                 let watchers = io.get(event.fd);
-                let of = |wanted: bool, read: bool| {
-                    let watchers = watchers.filter(|_| wanted)?;
-                    let watcher = if read { &watchers.read } else { &watchers.write };
-                    watcher.as_ref().map(|watcher| watcher.entry(py))
-                };
-                (of(event.read, true), of(event.write, false))
+                let read = watchers
+                    .and_then(|watchers| watchers.read.as_ref())
+                    .filter(|_| event.read);
+                let write = watchers
+                    .and_then(|watchers| watchers.write.as_ref())
+                    .filter(|_| event.write);
+                (
+                    read.map(|watcher| watcher.entry(py)),
+                    write.map(|watcher| watcher.entry(py)),
+                )
             };
+            // A handle that was cancelled by itself would be ready for ever.
+            let read = read.and_then(|entry| self.unless_cancelled(py, entry, event.fd, Direction::Read));
+            let write = write.and_then(|entry| self.unless_cancelled(py, entry, event.fd, Direction::Write));
             let mut ready = self.ready.lock();
             ready.extend(read);
             ready.extend(write);
         }
         Ok(asked)
+    }
+
+    #[inline]
+    fn unless_cancelled(
+        &self,
+        py: Python<'_>,
+        entry: Entry,
+        fd: RawFd,
+        direction: Direction,
+    ) -> Option<Entry> {
+        if matches!(&entry, Entry::Handle(handle) if handle.get().is_cancelled()) {
+            self.unwatch(py, fd, direction);
+            return None;
+        }
+        Some(entry)
     }
 
     /// Sleeps in the poller; false if there was work before it came to that.
