@@ -2,7 +2,7 @@
 //! value out at once and drops the exception.
 //!
 //! One instance is used again while nobody else holds it. Its value would live on in it: so [`forget`] is called at the end
-//! of each step of a task.
+//! of each step of a task, and it is used in such a step only ([`begin`]): tasks of other kinds do not call that.
 
 use pyo3::ffi::{self, PyObject};
 
@@ -40,6 +40,13 @@ unsafe fn fresh(value: *mut PyObject) {
     }
 }
 
+/// A step of a task begins, which will end in [`forget`].
+#[inline]
+pub fn begin() {
+    #[cfg(not(Py_GIL_DISABLED))]
+    one::begin();
+}
+
 /// Drops the value of the last one.
 ///
 /// # Safety
@@ -61,14 +68,23 @@ mod one {
 
     static ONE: AtomicPtr<PyStopIterationObject> = AtomicPtr::new(std::ptr::null_mut());
     static HOLDS: AtomicBool = AtomicBool::new(false);
+    static STEPS: AtomicBool = AtomicBool::new(false);
+
+    #[inline]
+    pub fn begin() {
+        STEPS.store(true, Relaxed);
+    }
 
     /// # Safety
     /// As `stop_with`. False: nothing was done.
     #[inline]
     pub unsafe fn raise(value: *mut PyObject) -> bool {
+        if !STEPS.load(Relaxed) {
+            return false;
+        }
         // Before all else: what is dropped can run a `__del__`, which can come here.
         // SAFETY: the caller's promise.
-        unsafe { forget() };
+        unsafe { drop_value() };
         let stop = ONE.load(Relaxed);
         // SAFETY: the instance is ours; who has the only reference to it may write to its fields, and `PyErr_*` take over
         // what they are given.
@@ -134,6 +150,15 @@ mod one {
     /// As `super::forget`.
     #[inline]
     pub unsafe fn forget() {
+        STEPS.store(false, Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { drop_value() };
+    }
+
+    /// # Safety
+    /// The thread is attached.
+    #[inline]
+    unsafe fn drop_value() {
         if !HOLDS.load(Relaxed) {
             return;
         }

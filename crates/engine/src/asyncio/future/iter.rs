@@ -1,7 +1,10 @@
 //! How a future is awaited: it is its own iterator for `await`; `iter()` gives one with `send`, `throw` and `close`.
 
 use super::{Future, Phase};
-use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError, PyTypeError};
+use crate::asyncio::await_::stop;
+use crate::held::Held;
+use crate::hot;
+use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -29,7 +32,7 @@ impl FutureIter {
     fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
         match self.__next__(py)? {
             Some(object) => Ok(Some(object)),
-            None => Err(pyo3::exceptions::PyStopIteration::new_err(())),
+            None => Err(PyStopIteration::new_err(())),
         }
     }
 
@@ -107,61 +110,51 @@ fn thrown(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     Ok(PyErr::from_value(exception))
 }
 
-/// [`next`], for PyO3.
+/// As [`next`], for callers in Python: they get to see a StopIteration of their own.
 pub(super) fn step(future: &Bound<'_, Future>) -> PyResult<Option<Py<PyAny>>> {
-    // SAFETY: the future is alive; the result is owned, or null, perhaps with the error set.
-    unsafe {
-        let object = next(future.as_ptr());
-        if object.is_null() {
-            return PyErr::take(future.py()).map_or(Ok(None), Err);
+    let py = future.py();
+    if future.get().is_done() {
+        let result = Future::result(future)?;
+        if result.is_none(py) {
+            return Ok(None);
         }
-        Ok(Some(Bound::from_owned_ptr(future.py(), object).unbind()))
+        let stop = py.get_type::<PyStopIteration>().call1((result,))?;
+        return Err(PyErr::from_value(stop));
     }
+    // SAFETY: the future is alive; the result is owned, or null with the error set.
+    unsafe { Bound::from_owned_ptr_or_err(py, next(future.as_ptr())).map(|itself| Some(itself.unbind())) }
 }
 
 /// `tp_iternext` of a future: itself while it is pending, then its result as StopIteration.
 pub(super) unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter on a Future, attached.
+    // SAFETY: called by the interpreter on a Future, attached; no `Py<_>` is dropped here.
     unsafe {
-        Python::attach_unchecked(|py| {
-            let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
-            let mut state = future.get().state.lock();
-            if state.phase == Phase::Pending {
-                if state.blocking {
-                    drop(state);
-                    PyRuntimeError::new_err("await wasn't used with future").restore(py);
-                    return std::ptr::null_mut();
-                }
+        let mut state = hot::this::<Future>(slf).state.lock();
+        match state.phase {
+            Phase::Pending if !state.blocking => {
                 state.blocking = true;
                 drop(state);
                 ffi::Py_INCREF(slf);
                 return slf;
             }
-            drop(state);
-            match Future::result(&future) {
-                Ok(value) => stop(value.bind(py)),
-                Err(error) => error.restore(py),
+            Phase::Finished if !state.failed => {
+                let result = state.outcome.as_ref().map_or(ffi::Py_None(), Held::as_ptr);
+                if result != ffi::Py_None() {
+                    ffi::Py_INCREF(result);
+                    drop(state);
+                    stop::stop_with(result);
+                }
+                return std::ptr::null_mut();
             }
-            std::ptr::null_mut()
-        })
-    }
-}
-
-/// Raises `StopIteration(value)`; nothing for None.
-fn stop(value: &Bound<'_, PyAny>) {
-    if value.is_none() {
-        return;
-    }
-    // SAFETY: attached; all objects are alive.
-    unsafe {
-        if ffi::PyTuple_Check(value.as_ptr()) == 0 && ffi::PyExceptionInstance_Check(value.as_ptr()) == 0 {
-            ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr());
-        } else {
-            let error = ffi::PyObject_CallOneArg(ffi::PyExc_StopIteration, value.as_ptr());
-            if !error.is_null() {
-                ffi::PyErr_SetObject(ffi::PyExc_StopIteration, error);
-                ffi::Py_DECREF(error);
-            }
+            _ => {}
         }
+        drop(state);
+        hot::slow(|py| {
+            let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
+            if !future.get().is_done() {
+                return Err(PyRuntimeError::new_err("await wasn't used with future"));
+            }
+            Future::result(&future).map(|_| std::ptr::null_mut())
+        })
     }
 }

@@ -260,15 +260,20 @@ unsafe extern "C" fn dealloc(slf: *mut PyObject) {
         }
         let dict = slf.byte_offset((*base).tp_dictoffset).cast::<*mut PyObject>();
         let attributes = std::mem::replace(&mut *dict, std::ptr::null_mut());
-        Python::attach_unchecked(|_| {
-            ffi::Py_XDECREF(attributes);
-            if is_task || (!is_future && ffi::PyType_IsSubtype(class, TASK.get()) != 0) {
-                let task: *const Task = hot::this::<Task>(slf);
-                task::unlink(&*task);
-                task.cast_mut().drop_in_place();
-            }
+        if !attributes.is_null() {
+            ffi::Py_DECREF(attributes);
+        }
+        if is_task || (!is_future && ffi::PyType_IsSubtype(class, TASK.get()) != 0) {
+            let task: *const Task = hot::this::<Task>(slf);
+            task::unlink(&*task);
+            task.cast_mut().drop_in_place();
+        }
+        if (*future).state.lock().first.is_some() {
+            // What an observer holds wants PyO3 to know that we are attached.
+            Python::attach_unchecked(|_| future.cast_mut().drop_in_place());
+        } else {
             future.cast_mut().drop_in_place();
-        });
+        }
         let kept = match () {
             // The collector's mark of a finalized object would stay.
             () if ffi::PyObject_GC_IsFinalized(slf) != 0 => false,

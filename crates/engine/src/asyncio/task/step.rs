@@ -1,6 +1,7 @@
 //! One step of a task: resume its coroutine, and see to what it waits for.
 
 use super::{Task, current, registry, wrapper};
+use crate::asyncio::await_::stop;
 use crate::asyncio::future::{Future, Observer, Phase, cancelled_error, invalid_state, object, stdlib};
 use crate::asyncio::looping::LoopCore;
 use crate::held::Held;
@@ -57,8 +58,11 @@ impl Task {
         let py = slf.py();
         let event_loop = slf.as_super().get().event_loop(py)?;
         current::enter(event_loop.as_ptr(), slf)?;
+        stop::begin();
         let result = Self::advance(slf, &event_loop);
-        let left = current::leave(py, event_loop.as_ptr());
+        // SAFETY: attached.
+        unsafe { stop::forget() };
+        let left = current::leave(event_loop.as_ptr(), slf);
         result.and(left)
     }
 
