@@ -184,6 +184,8 @@ unsafe extern "C" fn finalize(slf: *mut PyObject) {
             // Whatever is being raised is not ours.
             let raised = PyErr::take(py);
             if lost {
+                // Who keeps it from the report on does not find it among the tasks any more.
+                task::unlink(object.cast_unchecked::<Task>().get());
                 report(&future, "Task was destroyed but it is pending!", None);
             }
             let mut state = future.get().state.lock();

@@ -9,6 +9,7 @@ use super::{report, sock, stream, sys};
 use crate::asyncio::looping::{Direction, LoopCore, Native};
 use crate::held::Held;
 use libc::c_int;
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -92,7 +93,10 @@ pub fn _listen(
     shutdown_timeout: Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let py = event_loop.py();
-    let fd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+    let Ok(fd) = sock.call_method0(intern!(py, "fileno"))?.extract() else {
+        let text = format!("Invalid file object: {}", sock.repr()?);
+        return Err(PyValueError::new_err(text));
+    };
     let family = Family::of(&sock)?;
     let again = (
         &factory,

@@ -65,8 +65,9 @@ fn create<'py>(
 
 fn stream_started(slf: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: registered with transports only.
-    wire::watch_read(unsafe { Wire::of(slf) })?;
-    woken(slf, waiter)
+    let watched = wire::watch_read(unsafe { Wire::of(slf) });
+    woken(slf, waiter)?;
+    watched
 }
 
 fn woken(_: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -110,6 +110,7 @@ pub fn describe(slf: &Bound<'_, Wire>) -> String {
         Kind::Stream | Kind::Datagram if open => write!(text, " read={read} write=<{write}, bufsize={size}>"),
         Kind::Stream | Kind::Datagram => Ok(()),
         _ if state.file.is_none() => write!(text, " closed"),
+        _ if !open => write!(text, " open"),
         Kind::ReadPipe => write!(text, " {read}"),
         Kind::WritePipe => write!(text, " {write} bufsize={size}"),
     };

@@ -122,12 +122,12 @@ pub fn begin(
 fn started(slf: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: registered with transports only.
     let slf = unsafe { Wire::of(slf) };
-    wire::watch_read(slf)?;
-    if waiter.is_none() {
-        Ok(())
-    } else {
-        write::complete(waiter)
+    // Who waits for the connection hears of it, also where the kernel does not let the socket be watched.
+    let watched = wire::watch_read(slf);
+    if !waiter.is_none() {
+        write::complete(waiter)?;
     }
+    watched
 }
 
 #[pymethods]
