@@ -385,13 +385,15 @@ fn failure(waited_for: &Bound<'_, PyAny>) -> PyResult<Option<Held>> {
 #[inline]
 fn send(py: Python<'_>, coro: *mut PyObject) -> Resumed<'_> {
     let mut result = std::ptr::null_mut();
-    // SAFETY: attached, and the coroutine is alive; the result is owned.
+    // SAFETY: attached, and the coroutine is alive; the result is owned; no exception is set at the end.
     unsafe {
-        match ffi::PyIter_Send(coro, ffi::Py_None(), &raw mut result) {
+        let resumed = match ffi::PyIter_Send(coro, ffi::Py_None(), &raw mut result) {
             ffi::PySendResult::PYGEN_NEXT => Resumed::Yielded(Bound::from_owned_ptr(py, result)),
             ffi::PySendResult::PYGEN_RETURN => Resumed::Returned(Bound::from_owned_ptr(py, result)),
             ffi::PySendResult::PYGEN_ERROR => Resumed::Raised(PyErr::fetch(py)),
-        }
+        };
+        stop::forget();
+        resumed
     }
 }
 
