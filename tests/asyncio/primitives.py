@@ -1,4 +1,4 @@
-"""Where the tests of locks, queues and timeouts run: asyncio itself, plait, and plait's primitives on asyncio's loop."""
+"""Where the tests of locks, queues and timeouts run: asyncio, plait, and plait's primitives on asyncio's loop."""
 
 import asyncio
 import types

@@ -1,4 +1,4 @@
-"""Programs made at random, of tasks that wait for each other and are cancelled: asyncio's trace and plait's are the same."""
+"""Programs made at random, of tasks that wait for each other and are cancelled: asyncio's trace is plait's."""
 
 import asyncio
 import random

@@ -90,9 +90,8 @@ def test_other_errors_and_other_cancels_go_through(side: Any) -> None:
 def test_nested(side: Any) -> None:
     async def main(side: Any) -> None:
         with pytest.raises(TimeoutError):
-            async with side.timeout(0.001) as outer:
-                async with side.timeout(10) as inner:
-                    await side.sleep(10)
+            async with side.timeout(0.001) as outer, side.timeout(10) as inner:
+                await side.sleep(10)
         assert (outer.expired(), inner.expired()) == (True, False)
         async with side.timeout(10) as outer:
             with pytest.raises(TimeoutError):
@@ -115,8 +114,7 @@ def test_moved(side: Any) -> None:
             await side.sleep(0.001)
         with pytest.raises(TimeoutError):
             async with side.timeout(10) as timeout:
-                timeout.reschedule(loop.time())
-                await side.sleep(10)
+                await side.sleep(10, timeout.reschedule(loop.time()))
 
     run(side, main)
 
