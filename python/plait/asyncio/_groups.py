@@ -129,7 +129,9 @@ def amap(
     bar = None
     if progress is not False:
         bar = _bar(items, None if progress is True else str(progress))
-    source = items if asynchronous else iter(items)
+    source: Any = items
+    if not asynchronous:
+        source = iter(source)
     return AsyncMap(fn, source, asynchronous, limit, buffer, bool(ordered), bool(return_exceptions), bar)
 
 
@@ -154,5 +156,5 @@ def _bar(items: Any, title: str | None) -> Any:
         total = len(items)
     except TypeError:
         total = None
-    bar = progress((), total=total, desc=title)
+    bar: Any = progress((), total=total, desc=title)
     return bar if hasattr(bar, "update") else None

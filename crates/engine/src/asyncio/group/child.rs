@@ -6,6 +6,7 @@ use super::gather::Gathering;
 use crate::asyncio::future::{Future, Observer, Phase, object};
 use crate::asyncio::looping::Run;
 use crate::asyncio::task::Task;
+use crate::guarded::Guarded;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -210,7 +211,22 @@ pub fn event_loop<'py>(future: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>
 #[pyclass(frozen, module = "plait._engine", name = "Told")]
 pub struct Told {
     run: Run,
-    object: Py<PyAny>,
+    /// None once the collector has been here.
+    object: Guarded<Option<Py<PyAny>>>,
+}
+
+impl Told {
+    fn new(run: Run, object: Py<PyAny>) -> Self {
+        Self {
+            run,
+            object: Guarded::new(Some(object)),
+        }
+    }
+
+    fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let object = self.object.lock().as_ref().map(|object| object.clone_ref(py));
+        object.map(|object| object.into_bound(py))
+    }
 }
 
 #[pymethods]
@@ -218,18 +234,29 @@ impl Told {
     #[pyo3(signature = (future=None))]
     fn __call__(&self, py: Python<'_>, future: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let none = py.None().into_bound(py);
-        (self.run)(self.object.bind(py), future.unwrap_or(&none))
+        match self.object(py) {
+            Some(object) => (self.run)(&object, future.unwrap_or(&none)),
+            None => Ok(()),
+        }
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!(
-            "<callback of {}>",
-            self.object.bind(py).get_type().name()?
-        ))
+        match self.object(py) {
+            Some(object) => Ok(format!("<callback of {}>", object.get_type().name()?)),
+            None => Ok("<callback of nobody>".to_owned()),
+        }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.object)
+        match self.object.try_lock() {
+            Some(object) => visit.call(&*object),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let object = self.object.lock().take();
+        drop(object);
     }
 }
 
@@ -246,7 +273,7 @@ impl Told {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = event_loop.py();
         let object = object.clone().unbind();
-        let told = Bound::new(py, Self { run, object })?;
+        let told = Bound::new(py, Self::new(run, object))?;
         event_loop.call_method1(intern!(py, "call_later"), (seconds, told))
     }
 }
@@ -282,13 +309,7 @@ impl Listener {
         let told = match &self.told {
             Some(told) => told.clone_ref(py),
             None => {
-                let told = Py::new(
-                    py,
-                    Told {
-                        run: self.run,
-                        object: self.object.clone_ref(py),
-                    },
-                )?;
+                let told = Py::new(py, Told::new(self.run, self.object.clone_ref(py)))?;
                 self.told = Some(told.clone_ref(py));
                 told
             }

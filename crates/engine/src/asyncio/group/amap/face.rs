@@ -12,6 +12,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 /// The results of `amap`: `async for` them one by one, or `await` them all as a list.
 ///
 /// Closing it (`aclose()`, the end of `async with`, leaving the loop) cancels the calls that run.
+// No `__clear__`: what it holds has one.
 #[pyclass(frozen, weakref, module = "plait.asyncio", name = "AsyncMap")]
 pub struct AsyncMap {
     work: Py<Work>,

@@ -230,6 +230,7 @@ impl Machine for Spawn {
                 if has_place {
                     this.leave_place(py)?;
                 }
+                self.coro.call_method0(py, intern!(py, "close"))?;
                 Err(error)
             }
         }

@@ -7,8 +7,8 @@
 //! | [`line`] | the limit: who runs, and who waits for room |
 //! | [`face`] | the class as Python sees it |
 //!
-//! The rules are those of the newest CPython on every version (a group that is shut down closes the coroutine that it refuses;
-//! the parent's count of cancellations stays as it was): what changed were mistakes.
+//! The rules are those of the newest CPython on every version (the parent's count of cancellations stays as it was): what changed
+//! were mistakes. One is not: since 3.13 a group closes the coroutine that it refuses.
 
 pub mod block;
 pub mod face;

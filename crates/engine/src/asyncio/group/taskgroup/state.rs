@@ -200,7 +200,10 @@ impl TaskGroup {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         if let Some(refusal) = Self::refusal(slf)? {
-            coro.call_method0(intern!(py, "close"))?;
+            // Before 3.13 it is the caller's to close.
+            if cfg!(Py_3_13) {
+                coro.call_method0(intern!(py, "close"))?;
+            }
             return Err(refusal);
         }
         let mut state = this.state.lock();
