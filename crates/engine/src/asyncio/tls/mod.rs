@@ -5,13 +5,15 @@
 //! | [`session`] | the SSLObject and its two MemoryBIOs |
 //! | [`records`] | where records begin and end, so that OpenSSL is asked only when it has an answer |
 //! | [`state`] | how far a connection is |
-//! | [`protocol`] | handshake, shutdown, failure |
+//! | [`protocol`] | handshake and failure |
+//! | [`ends`] | shutdown and loss |
 //! | [`read`], [`write`] | data, either way |
 //! | [`methods`], [`transport`] | what Python sees of the protocol and of its transport |
 //!
 //! The order of events, the texts and the phases are those of `asyncio.sslproto`; `docs/design/streams-and-tls.md` tells what
 //! is done otherwise, and what that gains. No other TLS stack is here: the context is the program's.
 
+pub mod ends;
 pub mod methods;
 pub mod protocol;
 pub mod read;
