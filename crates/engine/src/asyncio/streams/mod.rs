@@ -8,6 +8,7 @@
 //! | [`methods`] | its methods and attributes |
 //! | [`read`] | its coroutines |
 //! | [`writer`] | `StreamWriter`, and `drain` |
+//! | [`drained`], [`direct`] | what makes a write and a drain cheap |
 //! | [`protocol`] | what stands between a transport and a reader |
 //! | [`face`] | the classes of the Python side |
 //!
@@ -16,6 +17,8 @@
 //! connection's life is inherited, and so is the running version's own.
 
 pub mod buffer;
+pub mod direct;
+pub mod drained;
 pub mod face;
 pub mod methods;
 pub mod protocol;

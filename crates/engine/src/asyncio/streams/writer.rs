@@ -1,5 +1,7 @@
 //! `StreamWriter`: a transport's write side, and `drain`.
 
+use super::direct;
+use super::drained::Drained;
 use super::face::Kind;
 use super::protocol::{Drain, StreamReaderProtocolCore};
 use super::reader::StreamReaderCore;
@@ -44,6 +46,24 @@ impl StreamWriterCore {
         let value = value.filter(|value| !value.is_none()).map(Held::from);
         let old = std::mem::replace(field(&mut self.state.lock()), value);
         drop(old);
+    }
+
+    /// Whether `drain` would look around and return. Errors are for it to raise.
+    fn has_nothing_to_drain(
+        &self,
+        py: Python<'_>,
+        protocol: &Bound<'_, StreamReaderProtocolCore>,
+    ) -> PyResult<bool> {
+        if !protocol.get().must_drain().is_ok_and(|full| !full) {
+            return Ok(false);
+        }
+        if let Some(reader) = self.get(py, |state| &mut state.reader) {
+            match reader.cast::<StreamReaderCore>() {
+                Ok(reader) if reader.get().error(py).is_none() => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(!direct::is_closing(&self.its_transport(py)?)?)
     }
 
     #[inline]
@@ -91,9 +111,7 @@ impl StreamWriterCore {
     /// Writes data, at once as far as possible; `await drain()` after it.
     fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
-        self.its_transport(py)?
-            .call_method1(intern!(py, "write"), (data,))
-            .map(drop)
+        direct::write(&self.its_transport(py)?, data)
     }
 
     /// Writes each of data.
@@ -148,6 +166,9 @@ impl StreamWriterCore {
             // Whose `_drain_helper` is a stranger's.
             return Kind::Writer.standard(slf.as_any(), "drain", &[], None);
         };
+        if this.has_nothing_to_drain(py, protocol)? {
+            return Drained::get(py);
+        }
         let writing = Writing {
             writer: slf.clone().into_any().into(),
             drain: Drain::of(protocol),
@@ -257,10 +278,7 @@ impl Writing {
                 }
             }
         }
-        writer
-            .its_transport(py)?
-            .call_method0(intern!(py, "is_closing"))?
-            .is_truthy()
+        direct::is_closing(&writer.its_transport(py)?)
     }
 }
 

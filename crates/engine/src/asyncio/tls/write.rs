@@ -4,6 +4,7 @@ use super::protocol::TlsProtocol;
 use super::session::{Said, Session, is_ordinary, view};
 use super::state::{Phase, State};
 use super::{is_exit, logger};
+use crate::asyncio::streams::direct;
 use crate::held::Held;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
@@ -210,7 +211,7 @@ impl TlsProtocol {
             && let Some(transport) = this.get(py, |state| &state.transport)
         {
             let data = this.session()?.take(py)?;
-            transport.call_method1(intern!(py, "write"), (data,))?;
+            direct::write(&transport, &data)?;
         }
         this.control(slf)
     }
