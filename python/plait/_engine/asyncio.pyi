@@ -18,6 +18,15 @@ class LoopCore(_asyncio.BaseEventLoop):
 
     _stopping: bool
     _debug: bool
+    _default_executor: Any
+    _check_callback: Any
+    _check_default_executor: Any
+    _add_reader: Any
+    _remove_reader: Any
+    _make_socket_transport: Any
+    _make_subprocess_transport: Any
+    _check_closed: Any
+    _ensure_fd_no_transport: Any
     _thread_id: int | None
     def __new__(cls, *args: Any, **kwargs: Any) -> LoopCore: ...
     def _run(self) -> None: ...
@@ -84,9 +93,19 @@ timeout_at = _asyncio.timeout_at
 
 # --- streams -------------------------------------------------------------------------------------
 
-class StreamReaderCore: ...
-class StreamReaderProtocolCore: ...
-class StreamWriterCore: ...
+class StreamReaderCore(_asyncio.StreamReader):
+    """What is native of `StreamReader`."""
+
+class StreamReaderProtocolCore(_asyncio.StreamReaderProtocol):
+    """What is native of `StreamReaderProtocol`."""
+
+    _client_connected_cb: Any
+    _loop: Any
+    _reject_connection: bool
+    _stream_reader: Any
+
+class StreamWriterCore(_asyncio.StreamWriter):
+    """What is native of `StreamWriter`."""
 
 def _use_streams(
     reader: tuple[type[Any], type[Any]],
@@ -156,5 +175,16 @@ def _every_task() -> list[Any]: ...
 
 # --- tls -----------------------------------------------------------------------------------------
 
-class TlsProtocol: ...
-class TlsTransport: ...
+class TlsProtocol(_asyncio.BufferedProtocol):
+    """What is native of `SSLProtocol`."""
+
+    _app_transport: Any
+    def _begin(self, *args: Any) -> None: ...
+    def _feed(self, data: Any) -> None: ...
+
+class TlsTransport(_asyncio.Transport):
+    """What the program's protocol writes to."""
+
+    _closed: bool
+    def __new__(cls, *args: Any) -> TlsTransport: ...
+    def __init__(self, *args: Any) -> None: ...

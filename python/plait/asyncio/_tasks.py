@@ -35,9 +35,7 @@ class AllTasks(WeakSet):  # type: ignore[type-arg]
 def _known() -> list[Any]:
     """Where asyncio looks for tasks."""
     tasks: Any = asyncio.tasks
-    if sys.version_info < (3, 12):
-        return [tasks._all_tasks]
-    known = [tasks._scheduled_tasks]
+    known = [tasks._scheduled_tasks if sys.version_info >= (3, 12) else tasks._all_tasks]
     if sys.version_info >= (3, 14):
         # C's own has no name from 3.14 on, but the module refers to it.
         known += [found for found in gc.get_referents(_asyncio) if type(found) is WeakSet]

@@ -15,16 +15,20 @@ TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from typing import Any
 
+    _Loop = _engine.LoopCore
+else:
+    _Loop = object  # the loop's other bases have it
+
 __all__ = ["SSLProtocol", "Tls"]
 
 
-class _SSLProtocolTransport(_engine.TlsTransport):  # type: ignore[misc]
+class _SSLProtocolTransport(_engine.TlsTransport):
     """What the program's protocol writes to; an `asyncio.Transport` to isinstance."""
 
     _start_tls_compatible = True
     _sendfile_compatible = constants._SendfileMode.FALLBACK
 
-    @property
+    @property  # type: ignore[misc]  # isinstance asks it
     def __class__(self) -> type:
         return sslproto._SSLProtocolTransport
 
@@ -42,7 +46,7 @@ def _seconds(name: str, value: float | None, default: float) -> float:
     return value
 
 
-class SSLProtocol(_engine.TlsProtocol, protocols.BufferedProtocol):  # type: ignore[misc]
+class SSLProtocol(_engine.TlsProtocol, protocols.BufferedProtocol):
     """TLS over a transport; as `asyncio.sslproto.SSLProtocol`, with the same arguments."""
 
     max_size = sslproto.SSLProtocol.max_size
@@ -78,7 +82,7 @@ class SSLProtocol(_engine.TlsProtocol, protocols.BufferedProtocol):  # type: ign
         )
 
 
-class Tls:
+class Tls(_Loop):
     """The part of the loop that is about TLS."""
 
     def _make_ssl_transport(

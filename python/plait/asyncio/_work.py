@@ -8,16 +8,17 @@ from asyncio.log import logger
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    from plait.asyncio.loop import EventLoop
+    from plait._engine.asyncio import LoopCore as _Loop
+else:
+    _Loop = object  # the loop's other bases have it
 
 
-class Work:
+class Work(_Loop):
     """`run_in_executor` on plait's pool, and subprocesses without a thread for each."""
 
-    def run_in_executor(self: EventLoop, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Run `func(*args)` in a thread of `executor`, by default plait's own pool."""
         self._check_closed()
         if self._debug:
@@ -35,8 +36,8 @@ class Work:
 
     # --- subprocesses -------------------------------------------------------------------------------
 
-    async def _make_subprocess_transport(  # type: ignore[misc]
-        self: EventLoop,
+    async def _make_subprocess_transport(
+        self,
         protocol: Any,
         args: Any,
         shell: bool,
@@ -48,7 +49,7 @@ class Work:
         **kwargs: Any,
     ) -> Any:
         if _has_own_watcher():
-            return await super()._make_subprocess_transport(  # type: ignore[misc]
+            return await super()._make_subprocess_transport(
                 protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
             )
         waiter = self.create_future()
@@ -66,7 +67,7 @@ class Work:
             raise
         return transport
 
-    def _watch_child(self: EventLoop, transport: Any) -> None:  # type: ignore[misc]
+    def _watch_child(self, transport: Any) -> None:
         """Tell `transport` when its process has ended."""
         pid = transport.get_pid()
         try:
@@ -76,7 +77,7 @@ class Work:
             return
         self._add_reader(descriptor, self._reap, descriptor, pid, transport)
 
-    def _reap(self: EventLoop, descriptor: int, pid: int, transport: Any) -> None:  # type: ignore[misc]
+    def _reap(self, descriptor: int, pid: int, transport: Any) -> None:
         self._remove_reader(descriptor)
         os.close(descriptor)
         try:
@@ -91,7 +92,7 @@ class Work:
             code = os.waitstatus_to_exitcode(status)
         self._child_ended(pid, code, transport)
 
-    def _child_ended(self: EventLoop, pid: int, code: int, transport: Any) -> None:  # type: ignore[misc]
+    def _child_ended(self, pid: int, code: int, transport: Any) -> None:
         # One turn later, so that callbacks that are ready come first.
         self.call_soon_threadsafe(self.call_soon, transport._process_exited, code)
 

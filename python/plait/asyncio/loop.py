@@ -91,7 +91,7 @@ class _Queued:
         self._loop._drop_all()
 
 
-class EventLoop(LoopCore, Net, Tls, Work, _StandardLoop):
+class EventLoop(Net, Tls, Work, LoopCore, _StandardLoop):
     """An event loop, as `asyncio.EventLoop`.
 
     With a `selector` of the program's own it is the standard library's loop: plait's polls natively.

@@ -31,18 +31,18 @@ _LIMIT = 2**16  # bytes; a reader keeps up to twice as many before it pauses its
 _KEEPS_WRITER = sys.version_info < (3, 13)  # since then a writer that its owner forgets is closed, and reported
 
 
-class StreamReader(_engine.StreamReaderCore, _streams.StreamReader):  # type: ignore[misc]
+class StreamReader(_engine.StreamReaderCore, _streams.StreamReader):
     """Bytes that came and were not read yet, in order; as `asyncio.StreamReader`.
 
     limit (bytes) is the longest line; with more than twice as much unread, the transport is paused.
     """
 
 
-class StreamWriter(_engine.StreamWriterCore, _streams.StreamWriter):  # type: ignore[misc]
+class StreamWriter(_engine.StreamWriterCore, _streams.StreamWriter):
     """The write side of a transport, and `drain` to wait while it is full; as `asyncio.StreamWriter`."""
 
 
-class StreamReaderProtocol(_engine.StreamReaderProtocolCore, _streams.StreamReaderProtocol):  # type: ignore[misc]
+class StreamReaderProtocol(_engine.StreamReaderProtocolCore, _streams.StreamReaderProtocol):
     """Stands between a transport and a StreamReader; as `asyncio.StreamReaderProtocol`."""
 
     def connection_made(self, transport: Any) -> None:

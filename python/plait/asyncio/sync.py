@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from plait._engine.asyncio import (
     Barrier,
     BoundedSemaphore,
@@ -18,11 +20,11 @@ from plait._engine.asyncio import (
     timeout_at,
 )
 
-try:
+if sys.version_info >= (3, 13):
     from asyncio import QueueShutDown
-except ImportError:  # before Python 3.13
+else:
 
-    class QueueShutDown(Exception):  # type: ignore[no-redef]
+    class QueueShutDown(Exception):
         """Raised when putting on to or getting from a shut-down Queue."""
 
 
