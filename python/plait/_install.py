@@ -57,13 +57,10 @@ _LOCKS = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event"
 
 # Where asyncio defines its names. `asyncio` itself has them all, under the same names.
 _COROUTINES = {
-    "asyncio.events": _same("Handle", "TimerHandle"),
-    "asyncio.futures": _same("Future", "wrap_future"),
+    "asyncio.futures": _same("Future"),
     "asyncio.tasks": _same(
         "Task",
-        "create_task",
         "ensure_future",
-        "create_eager_task_factory",
         "eager_task_factory",
         "gather",
         "wait",
@@ -71,13 +68,11 @@ _COROUTINES = {
         "as_completed",
         "shield",
         "sleep",
-        "run_coroutine_threadsafe",
     ),
     "asyncio.locks": _same("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier"),
     "asyncio.queues": _same("Queue", "LifoQueue", "PriorityQueue"),
     "asyncio.taskgroups": _same("TaskGroup"),
     "asyncio.timeouts": _same("Timeout", "timeout", "timeout_at"),
-    "asyncio.threads": _same("to_thread"),
     "asyncio.streams": _same(
         "StreamReader",
         "StreamReaderProtocol",
@@ -130,7 +125,9 @@ KEPT = {
     "multiprocessing.Queue, Lock, Pool, ...": "processes are not plait's yet; the children run on plait",
     "asyncio.run, Runner, new_event_loop": "make plait's loop, unless the program sets a policy of its own",
     "asyncio.current_task, all_tasks, ...": "know plait's tasks as well",
+    "asyncio.create_task, to_thread, wrap_future, ...": "made of names that are replaced",
     "asyncio.get_running_loop, ...": "C already",
+    "asyncio.Handle, Transport, SSLProtocol, ...": "plait's own are these to isinstance",
     "asyncio.SelectorEventLoop(selector)": "with a selector of the program's it makes the standard library's loop",
 }
 

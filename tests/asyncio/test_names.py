@@ -53,6 +53,15 @@ def test_what_is_ours_comes_from_where_the_table_says(module: str, name: str) ->
     assert name in plait.asyncio.__all__
 
 
+def test_nothing_that_waits_is_left_out() -> None:
+    """What a task can wait on or in is plait's own, on every version."""
+    own = {name for _, name in OURS}
+    assert own >= {"EventLoop", "Future", "Task", "TaskGroup", "Timeout", "timeout", "timeout_at", "sleep"}
+    assert own >= {"gather", "wait", "wait_for", "as_completed", "shield", "ensure_future"}
+    assert own >= {"Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier"}
+    assert own >= {"Queue", "LifoQueue", "PriorityQueue", "StreamReader", "StreamWriter"}
+
+
 def test_what_is_not_ours_is_the_standard_librarys_own() -> None:
     ours = {name for _, name in OURS}
     for name in set(asyncio.__all__) - ours:
