@@ -8,6 +8,8 @@ from typing import Any, Generic, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
+from plait._engine import asyncio as asyncio
+
 _T = TypeVar("_T")
 
 __version__: str

@@ -57,12 +57,29 @@ class Future(_asyncio.Future[_T]):
 class Task(Future[_T], _asyncio.Task[_T]):
     """A coroutine that an event loop steps; as `asyncio.Task`."""
 
+@final
+class Line:
+    """Objects in order, as `collections.deque`: what a queue shows as `_queue`."""
+
+    def append(self, item: Any) -> None: ...
+    def appendleft(self, item: Any) -> None: ...
+    def extend(self, items: Any) -> None: ...
+    def pop(self) -> Any: ...
+    def popleft(self) -> Any: ...
+    def remove(self, item: Any) -> None: ...
+    def clear(self) -> None: ...
+
+def future_add_to_awaited_by(fut: Any, waiter: Any, /) -> None: ...
+def future_discard_from_awaited_by(fut: Any, waiter: Any, /) -> None: ...
+
 # --- awaiting ------------------------------------------------------------------------------------
 
 @final
 class coroutine(Coroutine[Any, Any, Any]):
     """A native coroutine."""
 
+    __name__: str
+    __qualname__: str
     cr_running: bool
     cr_suspended: bool
     cr_frame: None
@@ -130,6 +147,11 @@ class TaskGroup(_asyncio.TaskGroup):
     @property
     def limit(self) -> int | None: ...
 
+@final
+class _GatheringFuture(Future[_T]):
+    """What `gather` returns."""
+
+@final
 class _AsCompletedIterator:
     """Gives futures, or what they end with, as they are done."""
 
