@@ -195,7 +195,7 @@ def test_a_row_of_the_loop_is_held_to_more_than_one_floor(tmp_path: Path, monkey
 
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     monkeypatch.setattr(command, "DOCS", tmp_path)
-    (result,) = run(plan("loop-switch-1", (QUIET,)), QUICK)
+    (result,) = run(plan("one task", (QUIET,)), QUICK)
     assert "why" not in result, result
     assert result["against"][BARE]["name"] == BARE
     facts = {**machine.facts(), "minutes": 0.1}
