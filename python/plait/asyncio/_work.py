@@ -90,11 +90,11 @@ class Work(_Loop):
                 logger.warning("child process pid %d exit status already read:  will report returncode 255", pid)
         else:
             code = os.waitstatus_to_exitcode(status)
-        self._child_ended(pid, code, transport)
+        # At once: from waitpid() on the number may be another process's, and who sends a signal looks here.
+        transport._process_exited(code)
 
     def _child_ended(self, pid: int, code: int, transport: Any) -> None:
-        # One turn later, so that callbacks that are ready come first.
-        self.call_soon_threadsafe(self.call_soon, transport._process_exited, code)
+        self.call_soon_threadsafe(transport._process_exited, code)
 
 
 def _in_a_thread() -> Any:
