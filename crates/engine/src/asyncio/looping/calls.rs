@@ -1,7 +1,7 @@
 //! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at` and `create_task`, as raw methods.
 
 use super::handle::{Call, Handle, TimerHandle};
-use super::{Due, Entry, LoopCore};
+use super::{Due, Entry, LoopCore, memory};
 use crate::asyncio::task::Task;
 use crate::held::Held;
 use crate::hot;
@@ -42,6 +42,7 @@ impl Given {
     ///
     /// # Safety
     /// As [`positional`](Self::positional).
+    #[inline]
     unsafe fn keywords<const N: usize>(
         self,
         py: Python<'_>,
@@ -52,6 +53,19 @@ impl Given {
         if self.names.is_null() {
             return Ok(values);
         }
+        // SAFETY: the caller's promise.
+        unsafe { self.named(py, method, known, &mut values)? };
+        Ok(values)
+    }
+
+    #[cold]
+    unsafe fn named<const N: usize>(
+        self,
+        py: Python<'_>,
+        method: &str,
+        known: [&str; N],
+        values: &mut [*mut PyObject; N],
+    ) -> PyResult<()> {
         // SAFETY: the caller's promise; `names` is a tuple of str, whose values follow the positional ones.
         unsafe {
             let names = Borrowed::from_ptr(py, self.names).cast_unchecked::<PyTuple>();
@@ -65,7 +79,7 @@ impl Given {
                 values[place] = *self.args.add(self.count + at);
             }
         }
-        Ok(values)
+        Ok(())
     }
 
     /// Fewer than `names` by position.
@@ -154,7 +168,7 @@ impl LoopCore {
     /// A handle that nobody has queued yet.
     #[inline]
     fn handle<'py>(slf: &Bound<'py, Self>, call: Call, threadsafe: bool) -> PyResult<Bound<'py, Handle>> {
-        let handle = Bound::new(slf.py(), Handle::new(slf, call, threadsafe))?;
+        let handle = memory::make(slf.py(), Handle::new(slf, call, threadsafe))?;
         if slf.get().is_debug() {
             handle.get().trace(slf.py())?;
         }

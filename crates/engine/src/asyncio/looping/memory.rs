@@ -1,9 +1,11 @@
 //! Where the memory of handles waits for the next one: on builds with a GIL, for objects of exactly these types.
 //!
-//! Most handles live for a turn. From here they come without the allocator and without the collector's counting them as new.
+//! Most handles live for a turn. From here they come without the allocator and without the collector's counting them as new; and
+//! handles of `call_soon` come and go without PyO3's way through `tp_new` and its attaching, which is a fifth of their cost.
 
 use super::handle::{Handle, TimerHandle};
 use crate::guarded::Guarded;
+use crate::hot;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use std::ffi::c_void;
@@ -64,6 +66,49 @@ unsafe extern "C" fn free_timer(memory: *mut c_void) {
     unsafe { free(&TIMERS, memory) }
 }
 
+/// A handle with `value` in it.
+///
+/// # Errors
+/// `MemoryError`.
+#[inline]
+pub fn make(py: Python<'_>, value: Handle) -> PyResult<Bound<'_, Handle>> {
+    if cfg!(Py_GIL_DISABLED) {
+        return Bound::new(py, value);
+    }
+    let class = py.get_type::<Handle>().as_type_ptr();
+    // SAFETY: attached. Of the layout (a frozen class) the value has to be filled in; the place for weak references
+    // is null in new memory, and was left null by the object before.
+    unsafe {
+        let object = alloc_handle(class, 0);
+        if object.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        let place: *const Handle = hot::this::<Handle>(object);
+        place.cast_mut().write(value);
+        Ok(Bound::from_owned_ptr(py, object).cast_into_unchecked())
+    }
+}
+
+/// `tp_dealloc` of exactly [`Handle`].
+unsafe extern "C" fn dealloc_handle(object: *mut PyObject) {
+    // SAFETY: called by the interpreter, attached, when the last reference has gone. What a handle holds is `Held`, which
+    // needs no attaching of PyO3's to be dropped.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        ffi::PyObject_GC_UnTrack(object.cast());
+        let weak = object
+            .byte_offset((*class).tp_weaklistoffset)
+            .cast::<*mut PyObject>();
+        if !(*weak).is_null() {
+            ffi::PyObject_ClearWeakRefs(object);
+        }
+        let value: *const Handle = hot::this::<Handle>(object);
+        value.cast_mut().drop_in_place();
+        free_handle(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
 /// Puts the slots into the types, which have no instances yet.
 pub fn init(py: Python<'_>) {
     if cfg!(Py_GIL_DISABLED) {
@@ -78,6 +123,7 @@ pub fn init(py: Python<'_>) {
     unsafe {
         (*handle).tp_alloc = Some(alloc_handle);
         (*handle).tp_free = Some(free_handle);
+        (*handle).tp_dealloc = Some(dealloc_handle);
         (*timer).tp_alloc = Some(alloc_timer);
         (*timer).tp_free = Some(free_timer);
     }

@@ -62,13 +62,14 @@ impl Entry {
     pub fn run(self, core: &Bound<'_, LoopCore>) -> PyResult<()> {
         let py = core.py();
         match self {
-            Self::Task(task) => Task::step(task.bind(py), core),
-            Self::Handle(handle) => Handle::run(handle.bind(py)),
+            // Bound: these know that we are attached as they are dropped.
+            Self::Task(task) => Task::step(&task.into_bound(py), core),
+            Self::Handle(handle) => Handle::run(&handle.into_bound(py)),
             Self::Native(native) => {
-                let (object, argument) = (native.object.bind(py), native.argument.bind(py));
-                match (native.run)(object, argument) {
+                let (object, argument) = (native.object.into_bound(py), native.argument.into_bound(py));
+                match (native.run)(&object, &argument) {
                     Ok(()) => Ok(()),
-                    Err(error) => failed(core, object, error),
+                    Err(error) => failed(core, &object, error),
                 }
             }
         }
