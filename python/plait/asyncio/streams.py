@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio as _asyncio
 import sys
+from abc import ABCMeta
 from asyncio import streams as _streams
 
 from plait._engine import asyncio as _engine
@@ -31,7 +32,20 @@ _LIMIT = 2**16  # bytes; a reader keeps up to twice as many before it pauses its
 _KEEPS_WRITER = sys.version_info < (3, 13)  # since then a writer that its owner forgets is closed, and reported
 
 
-class StreamReader(_engine.StreamReaderCore, _streams.StreamReader):
+_StandardReader = _streams.StreamReader
+
+
+class _OrStandard(ABCMeta):
+    """Of a class that takes another's name in a running program: the objects that are there already are its own.
+
+    The standard library's StreamWriter asks whether its reader is a StreamReader, by the name that gave way.
+    """
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return super().__instancecheck__(instance) or (cls is StreamReader and isinstance(instance, _StandardReader))
+
+
+class StreamReader(_engine.StreamReaderCore, _StandardReader, metaclass=_OrStandard):
     """Bytes that came and were not read yet, in order; as `asyncio.StreamReader`.
 
     limit (bytes) is the longest line; with more than twice as much unread, the transport is paused.
@@ -83,7 +97,7 @@ class StreamReaderProtocol(_engine.StreamReaderProtocolCore, _streams.StreamRead
 
 
 _engine._use_streams(
-    (StreamReader, _streams.StreamReader),
+    (StreamReader, _StandardReader),
     (StreamWriter, _streams.StreamWriter),
     (StreamReaderProtocol, _streams.StreamReaderProtocol),
 )
