@@ -156,6 +156,9 @@ impl Task {
         let future = slf.as_super();
         if error.matches(py, cancelled_error(py)?)? {
             future.get().keep_cancelled(value(py, error));
+            // The message was for that exception; whoever asks again gets one without.
+            let message = future.get().state.lock().message.take();
+            drop(message);
             return Future::end(future, Phase::Cancelled, None, false);
         }
         let fatal = is_fatal(py, &error);
