@@ -42,12 +42,69 @@ class LoopCore(_asyncio.BaseEventLoop):
     def _ready_count(self) -> int: ...
     def _timer_count(self) -> int: ...
     def _drop_all(self) -> None: ...
+    def _check_closed(self) -> None: ...
+    def _ensure_fd_no_transport(self, fd: Any) -> None: ...
 
 class Handle(_asyncio.Handle):
     """A callback that will be called; as `asyncio.Handle`."""
 
 class TimerHandle(Handle, _asyncio.TimerHandle):
     """A callback that will be called at a time; as `asyncio.TimerHandle`."""
+
+# --- sockets and pipes ---------------------------------------------------------------------------
+
+class StreamTransport(_asyncio.Transport):
+    """A TCP or UNIX connection."""
+
+    _start_tls_compatible: bool
+    _sendfile_compatible: Any
+
+class DatagramTransport(_asyncio.DatagramTransport):
+    """An end of UDP or UNIX datagrams."""
+
+class ReadPipeTransport(_asyncio.ReadTransport):
+    """The end of a pipe that is read."""
+
+class WritePipeTransport(_asyncio.WriteTransport):
+    """The end of a pipe that is written."""
+
+@final
+class Listener:
+    """A listening socket, watched by the loop."""
+
+def _use_transports(stream: type, datagram: type, read_pipe: type, write_pipe: type) -> None: ...
+def _stream_transport(
+    event_loop: LoopCore, sock: Any, protocol: Any, waiter: Any = None, extra: Any = None, server: Any = None
+) -> StreamTransport: ...
+def _datagram_transport(
+    event_loop: LoopCore, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
+) -> DatagramTransport: ...
+def _read_pipe_transport(
+    event_loop: LoopCore, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+) -> ReadPipeTransport: ...
+def _write_pipe_transport(
+    event_loop: LoopCore, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+) -> WritePipeTransport: ...
+def _listen(
+    event_loop: LoopCore,
+    factory: Any,
+    sock: Any,
+    sslcontext: Any,
+    server: Any,
+    backlog: int,
+    handshake_timeout: Any,
+    shutdown_timeout: Any,
+) -> None: ...
+def _sock_recv(event_loop: LoopCore, sock: Any, n: int) -> Coroutine[Any, Any, bytes]: ...
+def _sock_recv_into(event_loop: LoopCore, sock: Any, buf: Any) -> Coroutine[Any, Any, int]: ...
+def _sock_recvfrom(event_loop: LoopCore, sock: Any, bufsize: int) -> Coroutine[Any, Any, tuple[bytes, Any]]: ...
+def _sock_recvfrom_into(
+    event_loop: LoopCore, sock: Any, buf: Any, nbytes: int = 0
+) -> Coroutine[Any, Any, tuple[int, Any]]: ...
+def _sock_sendall(event_loop: LoopCore, sock: Any, data: Any) -> Coroutine[Any, Any, None]: ...
+def _sock_sendto(event_loop: LoopCore, sock: Any, data: Any, address: Any) -> Coroutine[Any, Any, int]: ...
+def _sock_connect(event_loop: LoopCore, sock: Any, address: Any) -> Coroutine[Any, Any, None]: ...
+def _sock_accept(event_loop: LoopCore, sock: Any) -> Coroutine[Any, Any, tuple[Any, Any]]: ...
 
 # --- futures and tasks ---------------------------------------------------------------------------
 

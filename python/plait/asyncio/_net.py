@@ -15,6 +15,10 @@ TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from typing import Any
 
+    _Loop = _engine.LoopCore
+else:
+    _Loop = object  # the loop's other bases have it
+
 
 class SocketTransport(transports._FlowControlMixin, transports.Transport):
     """What a native stream transport says that it is."""
@@ -58,7 +62,7 @@ def _is_address(host: object) -> bool:
     return False
 
 
-class Net:
+class Net(_Loop):
     """The part of the loop that is about sockets and pipes."""
 
     def _make_socket_transport(
