@@ -4,7 +4,7 @@
 //! has what detaching costs). A failure is an `errno`.
 
 use super::address::Address;
-use libc::{c_int, c_void, iovec, ssize_t};
+use libc::{c_int, iovec, ssize_t};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
@@ -49,17 +49,9 @@ pub fn error(py: Python<'_>, errno: Errno) -> PyErr {
 
 /// `recv(2)` into `place`.
 pub fn receive(fd: c_int, place: &mut [u8]) -> Result<usize, Errno> {
+    let (to, length) = (place.as_mut_ptr().cast(), place.len());
     // SAFETY: the slice may be written.
-    unsafe { receive_at(fd, place.as_mut_ptr().cast(), place.len()) }
-}
-
-/// The same into memory that need not have been written before.
-///
-/// # Safety
-/// `length` bytes from `place` on may be written.
-pub unsafe fn receive_at(fd: c_int, place: *mut c_void, length: usize) -> Result<usize, Errno> {
-    // SAFETY: the caller's promise.
-    retried(|| unsafe { libc::recv(fd, place, length, libc::MSG_DONTWAIT) })
+    retried(|| unsafe { libc::recv(fd, to, length, libc::MSG_DONTWAIT) })
 }
 
 /// `read(2)` into `place`, of what is no socket.

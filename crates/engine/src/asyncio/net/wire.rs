@@ -46,8 +46,6 @@ pub struct State {
     pub connected: bool,
     /// The address family, as the kernel says it.
     pub family: c_int,
-    /// How much was read last.
-    pub expected: usize,
     /// The loop's turn in which something was written at once.
     pub turn: Option<u64>,
     pub limits: flow::Limits,
@@ -92,8 +90,6 @@ pub struct Call {
     pub protocol: Held,
     pub context: Held,
     pub buffered: bool,
-    /// How much there was last time.
-    pub expected: usize,
 }
 
 impl Wire {
@@ -132,7 +128,6 @@ impl Wire {
                 lost_writes: 0,
                 connected: false,
                 family: 0,
-                expected: 0,
                 turn: None,
                 limits: flow::Limits::default(),
                 outgoing: Outgoing::default(),
@@ -202,7 +197,6 @@ impl Wire {
             protocol: state.protocol.as_ref()?.clone_ref(py),
             context: state.context.as_ref()?.clone_ref(py),
             buffered: state.buffered,
-            expected: state.expected,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a stream: one `recv` each time that the loop says there is something; more only while buffers come back full.
 //!
 //! What is read for `data_received` goes into a buffer of the thread's and is copied from there into a `bytes` object of the right
-//! size; a read that may be large goes into the object itself. Measured: `docs/design/transports.md`.
+//! size. To read into the object and shrink it is three times as dear for 100 KiB (`docs/design/transports.md`).
 
 use crate::asyncio::net::outgoing::View;
 use crate::asyncio::net::sys::{self, Errno};
@@ -9,7 +9,6 @@ use crate::asyncio::net::wire::{self, Call, Wire, within};
 use crate::asyncio::net::{ending, report};
 use libc::c_int;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -73,69 +72,12 @@ type Failure = (PyErr, &'static str);
 
 const READ_FAILED: &str = "Fatal read error on socket transport";
 
-/// From so much on, what was read last time, it is cheaper to read into the object that the protocol gets than to copy into it.
-const LARGE: usize = 16 * 1024;
-
-unsafe extern "C" {
-    /// Not in PyO3's list.
-    fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: isize) -> c_int;
-}
-
-/// Reads into a new `bytes` object, which is made for `size` bytes and shrunk to what has come.
-///
-/// # Errors
-/// `OSError`; None: it would block.
-fn receive_into_object(py: Python<'_>, fd: c_int, size: usize) -> PyResult<Option<Bound<'_, PyBytes>>> {
-    // SAFETY: attached. Nobody else sees the object before it is returned: its bytes may be written, and it may be resized,
-    // which drops it if it fails.
-    unsafe {
-        let length = isize::try_from(size).unwrap_or(isize::MAX);
-        let mut object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), length);
-        if object.is_null() {
-            return Err(PyErr::fetch(py));
-        }
-        let count = match sys::receive_at(fd, ffi::PyBytes_AsString(object).cast(), size) {
-            Ok(count) => count,
-            Err(errno) => {
-                ffi::Py_DECREF(object);
-                return if sys::would_block(errno) {
-                    Ok(None)
-                } else {
-                    Err(sys::error(py, errno))
-                };
-            }
-        };
-        if count < size && _PyBytes_Resize(&raw mut object, isize::try_from(count).unwrap_or(0)) != 0 {
-            return Err(PyErr::fetch(py));
-        }
-        Ok(Some(Bound::from_owned_ptr(py, object).cast_into_unchecked()))
-    }
-}
-
-/// Reads, in the way that is cheaper for what is to be expected.
-fn receive<'py>(slf: &Bound<'py, Wire>, call: &Call) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let py = slf.py();
-    let data = if call.expected < LARGE {
-        match receive_up_to(py, call.fd, MAX_SIZE, sys::receive) {
-            Ok(data) => Some(data),
-            Err(errno) if sys::would_block(errno) => None,
-            Err(errno) => return Err(sys::error(py, errno)),
-        }
-    } else {
-        receive_into_object(py, call.fd, (call.expected * 2).next_power_of_two().min(MAX_SIZE))?
-    };
-    if let Some(data) = &data {
-        slf.get().state.lock().expected = data.as_bytes().len();
-    }
-    Ok(data)
-}
-
 fn into_bytes(slf: &Bound<'_, Wire>, call: &Call) -> Result<(), Failure> {
     let py = slf.py();
-    let data = match receive(slf, call) {
-        Ok(Some(data)) => data,
-        Ok(None) => return Ok(()),
-        Err(error) => return Err((error, READ_FAILED)),
+    let data = match receive_up_to(py, call.fd, MAX_SIZE, sys::receive) {
+        Ok(data) => data,
+        Err(errno) if sys::would_block(errno) => return Ok(()),
+        Err(errno) => return Err((sys::error(py, errno), READ_FAILED)),
     };
     if data.as_bytes().is_empty() {
         return ended(slf, call);
