@@ -77,6 +77,7 @@ mod engine {
             datagram::{_datagram_transport, DatagramTransport},
             face::_use_transports,
             pipe::{_read_pipe_transport, _write_pipe_transport, ReadPipeTransport, WritePipeTransport},
+            registry::Transports,
             sock::{
                 connect::_sock_connect,
                 receive::{_sock_accept, _sock_recv, _sock_recv_into, _sock_recvfrom, _sock_recvfrom_into},

@@ -14,7 +14,7 @@ import threading
 from asyncio import base_events, events, format_helpers, tasks
 from asyncio.unix_events import SelectorEventLoop as _StandardLoop
 
-from plait._engine.asyncio import LoopCore
+from plait._engine.asyncio import LoopCore, Transports
 from plait.asyncio._net import Net
 from plait.asyncio._tls import Tls
 from plait.asyncio._work import Work
@@ -120,6 +120,7 @@ class EventLoop(Net, Tls, Work, LoopCore, _StandardLoop):
         if selector is not None:
             raise NotImplementedError("plait's loop polls natively: a subclass of it cannot have a selector")
         super().__init__(_Watched(self))
+        self._transports = Transports()
         self._ps = None
         if os.environ.get("PLAIT_PS", "0") not in ("", "0"):
             from plait.asyncio import _ps

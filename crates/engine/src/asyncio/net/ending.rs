@@ -1,6 +1,7 @@
 //! How a transport ends: closed, aborted, failed, or dropped without either.
 
 use super::kind::Kind;
+use super::registry::Transports;
 use super::report;
 use super::stream::write;
 use super::wire::{self, Wire, within};
@@ -141,6 +142,11 @@ pub fn lost(slf: &Bound<'_, PyAny>, error: &Bound<'_, PyAny>) -> PyResult<()> {
 /// Lets go of the file, the protocol, the loop and the server.
 fn release(slf: &Bound<'_, Wire>) -> PyResult<()> {
     let py = slf.py();
+    let fd = slf.get().state.lock().fd;
+    let transports = slf.get().event_loop(py).and_then(|event_loop| {
+        let transports = event_loop.getattr(intern!(py, "_transports")).ok()?;
+        transports.cast_into::<Transports>().ok()
+    });
     let (file, server, rest) = {
         let mut state = slf.get().state.lock();
         let pieces = state.outgoing.take();
@@ -159,6 +165,9 @@ fn release(slf: &Bound<'_, Wire>) -> PyResult<()> {
     let mut result = Ok(());
     if let Some(file) = file {
         result = file.bind(py).call_method0(intern!(py, "close")).map(drop);
+    }
+    if let Some(transports) = transports {
+        transports.get().remove(fd, slf);
     }
     if let Some(server) = server {
         result = result.and(detach(slf, &server.into_bound(py)));

@@ -15,6 +15,7 @@ pub mod kind;
 pub mod methods;
 pub mod outgoing;
 pub mod pipe;
+pub mod registry;
 pub mod report;
 pub mod sock;
 pub mod stream;

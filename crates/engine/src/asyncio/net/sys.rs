@@ -93,6 +93,21 @@ pub fn accept(fd: c_int) -> Result<(c_int, Address), Errno> {
     Ok((c_int::try_from(new).unwrap_or(-1), peer))
 }
 
+/// `getpeername(2)`, or `getsockname(2)`.
+pub fn name(fd: c_int, peer: bool) -> Result<Address, Errno> {
+    let mut name = Address::room();
+    let (place, length) = ((&raw mut name.storage).cast(), &raw mut name.length);
+    // SAFETY: the address has the room that it says.
+    let done = unsafe {
+        if peer {
+            libc::getpeername(fd, place, length)
+        } else {
+            libc::getsockname(fd, place, length)
+        }
+    };
+    if done == 0 { Ok(name) } else { Err(errno()) }
+}
+
 /// `close(2)`, of a descriptor that nobody else has.
 pub fn close(fd: c_int) {
     // SAFETY: takes an integer; the caller owns the descriptor.

@@ -3,9 +3,11 @@
 pub mod read;
 pub mod write;
 
+use super::address::Address;
 use super::kind::Kind;
+use super::registry::Transports;
 use super::wire::{self, Wire};
-use super::{ending, sys};
+use super::{ending, sock, sys};
 use crate::asyncio::looping::LoopCore;
 use crate::held::Held;
 use pyo3::exceptions::PyRuntimeError;
@@ -77,17 +79,24 @@ pub fn known<'py>(sock: &Bound<'py, PyAny>, extra: Option<Bound<'py, PyAny>>) ->
     let extra = extra.unwrap_or_else(|| PyDict::new(py).into_any());
     extra.set_item(intern!(py, "socket"), wrapper.bind(py).call1((sock,))?)?;
     let or_none = |name: PyResult<Bound<'py, PyAny>>| name.unwrap_or_else(|_| py.None().into_bound(py));
-    extra.set_item(
-        intern!(py, "sockname"),
-        or_none(sock.call_method0(intern!(py, "getsockname"))),
-    )?;
+    extra.set_item(intern!(py, "sockname"), or_none(name(sock, false)))?;
     if !extra.contains(intern!(py, "peername"))? {
-        extra.set_item(
-            intern!(py, "peername"),
-            or_none(sock.call_method0(intern!(py, "getpeername"))),
-        )?;
+        extra.set_item(intern!(py, "peername"), or_none(name(sock, true)))?;
     }
     Ok(extra)
+}
+
+/// `getsockname()`, or `getpeername()`.
+fn name<'py>(sock: &Bound<'py, PyAny>, peer: bool) -> PyResult<Bound<'py, PyAny>> {
+    let py = sock.py();
+    if sock.get_type().is(sock::class(py)?) {
+        let fd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        let address = sys::name(fd, peer).map_err(|errno| sys::error(py, errno))?;
+        if Address::is_known(address.storage.ss_family.into()) {
+            return address.to_python(py);
+        }
+    }
+    sock.call_method0(if peer { "getpeername" } else { "getsockname" })
 }
 
 /// Registers a new transport, and has the loop call `connection_made`, then read, then wake the waiter.
@@ -108,9 +117,11 @@ pub fn begin(
         ending::attach(slf, server)?;
     }
     let fd = slf.get().state.lock().fd;
-    event_loop
-        .getattr(intern!(py, "_transports"))?
-        .set_item(fd, slf)?;
+    let transports = event_loop.getattr(intern!(py, "_transports"))?;
+    match transports.cast::<Transports>() {
+        Ok(transports) => transports.get().put(fd, slf.as_any())?,
+        Err(_) => transports.set_item(fd, slf)?,
+    }
     let made = protocol.getattr(intern!(py, "connection_made"))?;
     event_loop.call_method1(intern!(py, "call_soon"), (made, slf))?;
     let waiter = waiter.unwrap_or_else(|| py.None().into_bound(py));
