@@ -277,6 +277,15 @@ def test_a_stalled_loop_is_named_while_it_stalls(loop, caplog, monkeypatch, way)
     assert "plait-stall" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_a_time_for_stalls_that_is_none_is_refused(loop, monkeypatch):
+    monkeypatch.setenv("PLAIT_STALL", "soon")
+    with pytest.raises(ValueError, match="PLAIT_STALL is a number of seconds, not 'soon'"):
+        loop.run_forever()
+    assert not loop.is_running()
+    monkeypatch.delenv("PLAIT_STALL")
+    turns(loop)
+
+
 def test_an_unclosed_loop_is_told():
     loop = plait.asyncio.EventLoop()
     loop.call_soon(loop.stop)  # a cycle through the queue

@@ -26,7 +26,7 @@ class Stall:
 
     def __init__(self, loop: EventLoop, seconds: str | None) -> None:
         self._loop = loop
-        self._thread_id = threading.get_ident()
+        self._thread_id = loop._thread_id or threading.get_ident()  # who sets debug mode may be another thread
         self._seconds = None
         if seconds:
             try:

@@ -166,13 +166,13 @@ class EventLoop(Net, Tls, Work, LoopCore, _StandardLoop):
     def _run_forever_setup(self) -> None:
         self._check_closed()
         self._check_running()
+        self._watch_stalls()  # first: it may refuse what the environment says
         self._set_coroutine_origin_tracking(self._debug)
         self._old_agen_hooks = sys.get_asyncgen_hooks()
         self._thread_id = threading.get_ident()
         sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
         self._old_wakeup = self._watch_signals()
         events._set_running_loop(self)
-        self._watch_stalls()
 
     def _run_forever_cleanup(self) -> None:
         if self._stall is not None:
