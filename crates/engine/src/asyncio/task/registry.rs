@@ -7,7 +7,9 @@
 use super::Task;
 use crate::guarded::Guarded;
 use crate::held::Held;
-use pyo3::ffi::{self, PyObject};
+#[cfg(not(Py_GIL_DISABLED))]
+use pyo3::ffi;
+use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
