@@ -1,4 +1,4 @@
-//! The methods and attributes of a future, as Python sees them.
+//! The methods and attributes of a future, as Python sees them; those that are called for each one are in [`raw`](super::raw).
 
 #[cfg(Py_3_14)]
 use super::awaited;
@@ -66,12 +66,6 @@ impl Future {
         }
     }
 
-    /// The result; raises the exception, `CancelledError`, or `InvalidStateError` while it is pending.
-    #[pyo3(name = "result")]
-    fn py_result(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::result(slf)
-    }
-
     /// The exception, or None; raises as `result` does when cancelled or pending.
     fn exception(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
@@ -93,11 +87,6 @@ impl Future {
                 Ok(outcome.map_or_else(|| py.None(), |held| held.into_bound(py).unbind()))
             }
         }
-    }
-
-    /// Ends it with a result.
-    fn set_result(slf: &Bound<'_, Self>, result: Py<PyAny>) -> PyResult<()> {
-        Self::finish(slf, result)
     }
 
     /// Ends it with an exception.
@@ -135,21 +124,6 @@ impl Future {
     #[pyo3(name = "cancel", signature = (msg=None))]
     fn py_cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         Self::cancel(slf, msg)
-    }
-
-    /// Whether it was cancelled.
-    fn cancelled(&self) -> bool {
-        self.is_cancelled()
-    }
-
-    /// Whether it has ended.
-    fn done(&self) -> bool {
-        self.is_done()
-    }
-
-    /// Its event loop.
-    fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.event_loop(py)
     }
 
     /// Has `callback(future)` called by the loop once it has ended.

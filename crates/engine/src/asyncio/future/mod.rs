@@ -9,6 +9,7 @@ mod iter;
 mod methods;
 pub(crate) mod object;
 pub mod observer;
+mod raw;
 
 pub(crate) use methods::{default_loop, init, stdlib};
 pub use object::{Adopted, adopt};

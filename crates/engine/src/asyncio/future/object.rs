@@ -4,7 +4,7 @@
 //! allocator, and without the collector's counting them as new (which doubles what gather costs). What Python code derives
 //! goes the ordinary way and ends in the same [`dealloc`]. A finalizer is run only for what would be reported.
 
-use super::{Future, iter};
+use super::{Future, iter, raw};
 use crate::asyncio::task::{self, Task};
 use crate::hot;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
@@ -336,11 +336,12 @@ pub fn adopt<T: Adopted>(py: Python<'_>) {
 /// What the interpreter raises when a type cannot be changed.
 pub(super) fn init(py: Python<'_>) -> PyResult<()> {
     // A class that Python code derives takes its finalizer from `__del__` only.
-    let methods = vec![hot::no_args(
+    let mut methods = raw::methods();
+    methods.push(hot::no_args(
         c"__del__",
         c"Reports what nobody has asked for.",
         del,
-    )];
+    ));
     hot::install(&py.get_type::<Future>(), methods)?;
     let (future, task) = (
         py.get_type::<Future>().as_type_ptr(),
