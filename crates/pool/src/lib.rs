@@ -22,6 +22,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`policy`] | the events, and what follows from them |
+//! | `placing` | which worker gets the next task, and when another one is started |
 //! | [`task`] | one call: its promises and where it is |
 //! | [`worker`] | one process as the policy sees it, and how deep its ring is filled |
 //! | [`line`] | the tasks that wait, by priority, then in order |
@@ -29,7 +30,10 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod histories;
 pub mod line;
+mod placing;
 pub mod policy;
 mod slab;
 pub mod task;

@@ -58,18 +58,18 @@ pub enum Cancelling {
 /// The state.
 #[derive(Debug)]
 pub struct Policy {
-    settings: Settings,
-    tasks: Slab<Task>,
-    workers: Slab<Worker>,
-    line: Line,
+    pub(crate) settings: Settings,
+    pub(crate) tasks: Slab<Task>,
+    pub(crate) workers: Slab<Worker>,
+    pub(crate) line: Line,
     /// When to look at a task again. Entries of what is over are passed by.
     alarms: BinaryHeap<Reverse<(Nanos, TaskId)>>,
     /// The worker that was given something last: asked first, since it is awake and its caches are warm.
-    last: Option<WorkerId>,
+    pub(crate) last: Option<WorkerId>,
     turn: u64,
     stillborn: u32,
-    closed: bool,
-    broken: bool,
+    pub(crate) closed: bool,
+    pub(crate) broken: bool,
 }
 
 impl Policy {
@@ -309,62 +309,7 @@ impl Policy {
         WorkerId(self.workers.iter().next().unwrap().0)
     }
 
-    /// Gives waiting tasks to workers, starts workers for the rest, and lets workers go when nothing can come.
-    fn place(&mut self, out: &mut Vec<Action>) {
-        while !self.line.is_empty() {
-            let Some(worker) = self.who_has_room() else {
-                self.start_one(out);
-                return;
-            };
-            let Some(task) = self.next_waiting() else { break };
-            if let Some(its) = self.tasks.get_mut(task.0) {
-                its.place = Place::Leased(worker);
-            }
-            if let Some(its) = self.workers.get_mut(worker.0) {
-                its.lend(task);
-                if self.settings.tasks_per_worker == Some(its.given) {
-                    its.life = Life::Worn;
-                }
-            }
-            self.last = Some(worker);
-            out.push(Action::Send(worker, task));
-        }
-        if self.closed {
-            let idle: Vec<_> = self.workers.iter().map(|(key, _)| WorkerId(key)).collect();
-            for worker in idle {
-                if let Some(its) = self.workers.get_mut(worker.0)
-                    && its.life == Life::Up
-                {
-                    its.life = Life::Retired;
-                    out.push(Action::Retire(worker));
-                }
-            }
-        }
-    }
-
-    /// The worker for the next task: an idle one, the one that was busy last before others; else the least filled.
-    fn who_has_room(&self) -> Option<WorkerId> {
-        if let Some(last) = self.last
-            && let Some(its) = self.workers.get(last.0)
-            && its.has_room()
-            && (its.leases.is_empty() || self.workers.len() == 1)
-        {
-            return Some(last);
-        }
-        let with_room = self.workers.iter().filter(|(_, its)| its.has_room());
-        let (key, its) = with_room.min_by_key(|(_, its)| its.leases.len())?;
-        // While there may be more workers, no second task is put behind the first.
-        let may_start = self.workers.len() < self.settings.workers;
-        (its.leases.is_empty() || !may_start).then_some(WorkerId(key))
-    }
-
-    fn start_one(&mut self, out: &mut Vec<Action>) {
-        if !self.broken && self.workers.len() < self.settings.workers {
-            out.push(Action::Start(WorkerId(self.workers.insert(Worker::new()))));
-        }
-    }
-
-    fn next_waiting(&mut self) -> Option<TaskId> {
+    pub(crate) fn next_waiting(&mut self) -> Option<TaskId> {
         loop {
             let task = self.line.take()?;
             if self
@@ -404,7 +349,7 @@ impl Policy {
         out.push(Action::Interrupt(worker, task));
     }
 
-    fn kill(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+    pub(crate) fn kill(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
         if let Some(its) = self.workers.get_mut(worker.0)
             && its.life != Life::Doomed
         {
@@ -413,7 +358,7 @@ impl Policy {
         }
     }
 
-    fn settle(&mut self, task: TaskId, verdict: Verdict, out: &mut Vec<Action>) {
+    pub(crate) fn settle(&mut self, task: TaskId, verdict: Verdict, out: &mut Vec<Action>) {
         if self.tasks.remove(task.0).is_some() {
             out.push(Action::Settle(task, verdict));
         }
