@@ -136,10 +136,13 @@ fn told(outer: &Bound<'_, PyAny>, child: &Bound<'_, PyAny>) -> PyResult<()> {
     }
     let children = std::mem::take(&mut *this.children.lock());
     let results = this.results(py, &children);
+    // As asyncio: the error of a cancelled gather is that of the last argument.
+    let last = children.last().map(|child| child.clone_ref(py));
     drop(children);
     this.release(py)?;
     if this.cancel_requested.load(Ordering::Relaxed) {
-        Future::fail(future, child::cancelled_error(child)?)
+        let last = last.map(|last| last.into_bound(py));
+        Future::fail(future, child::cancelled_error(last.as_ref().unwrap_or(child))?)
     } else {
         Future::finish(future, results?.into_any().unbind())
     }
