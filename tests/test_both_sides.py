@@ -10,6 +10,14 @@ import weakref
 import pytest
 
 import plait
+import plait.asyncio
+
+
+@pytest.fixture(autouse=True, params=["asyncio's loop", "plait's loop"])
+def _on_each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "plait's loop":
+        monkeypatch.setattr(asyncio, "run", plait.asyncio.run)
+        monkeypatch.setattr(asyncio, "new_event_loop", plait.asyncio.new_event_loop)
 
 
 def test_a_lock_excludes_tasks_and_threads_alike() -> None:
@@ -215,3 +223,72 @@ def test_an_event_that_is_set_is_a_coroutine_that_is_over_at_once() -> None:
             event.wait_async().throw(KeyError("x"))
 
     asyncio.run(main())
+
+
+def test_a_number_goes_round_through_the_loops_of_several_threads() -> None:
+    queues = [plait.Queue[int](1) for _ in range(4)]
+    seen = []
+
+    async def pass_on(here: plait.Queue[int], there: plait.Queue[int]) -> None:
+        for _ in range(100):
+            await there.put_async(await here.get_async() + 1)
+
+    threads = [
+        threading.Thread(target=lambda i=i: asyncio.run(pass_on(queues[i], queues[i + 1]))) for i in range(3)
+    ]
+    for each in threads:
+        each.start()
+    for _ in range(100):
+        queues[0].put(0)
+        seen.append(queues[3].get(timeout=30))
+    for each in threads:
+        each.join(30)
+    assert seen == [3] * 100
+
+
+def test_a_loop_that_is_closed_passes_on_what_its_task_was_given() -> None:
+    semaphore = plait.Semaphore(0)
+    left = []
+
+    def abandon() -> None:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        left.append(loop.create_task(semaphore.acquire_async()))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    closed = threading.Thread(target=abandon)
+    closed.start()
+    closed.join(30)
+    taken = []
+    waiting = threading.Thread(target=lambda: taken.append(semaphore.acquire(timeout=30)))
+    waiting.start()
+    while not semaphore._value and waiting.is_alive() and not taken:
+        semaphore.release()
+        waiting.join(0.05)
+    waiting.join(30)
+    assert taken == [True]
+    del left[:]
+
+
+def test_cancelled_and_notified_at_the_same_time_by_another_thread() -> None:
+    semaphore = plait.Semaphore(0)
+    rounds = 200
+
+    async def main() -> int:
+        got = 0
+        for _ in range(rounds):
+            task = asyncio.ensure_future(semaphore.acquire_async())
+            await asyncio.sleep(0)
+            thread = threading.Thread(target=semaphore.release)
+            thread.start()
+            task.cancel()
+            try:
+                got += await task
+            except asyncio.CancelledError:
+                pass
+            thread.join()
+        return got
+
+    got = asyncio.run(main())
+    assert got + semaphore._value == rounds
