@@ -7,6 +7,7 @@ import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -209,5 +210,24 @@ def test_an_abandoned_one_cleans_up() -> None:
         closed.send(None)
         closed.close()
         assert len(lock._waiters) == 0
+
+    run(plait.asyncio, main)
+
+
+def test_sleep_is_a_coroutine_function_to_whoever_asks() -> None:
+    assert inspect.iscoroutinefunction(plait.asyncio.sleep)
+    assert list(inspect.signature(plait.asyncio.sleep).parameters) == ["delay", "result"]
+    with mock.patch.object(plait.asyncio, "sleep") as sleep:
+        assert isinstance(sleep, mock.AsyncMock)
+    assert "sleep" in repr(plait.asyncio.sleep)
+    wrong: list[tuple[tuple[int, ...], dict[str, int]]] = [((), {}), ((1, 2, 3), {}), ((), {"x": 1})]
+    for args, kwargs in wrong:
+        with pytest.raises(TypeError, match=r"sleep\(\)"):
+            plait.asyncio.sleep(*args, **kwargs)  # type: ignore[arg-type, call-overload]
+
+    async def main(side: Any) -> None:
+        assert await side.sleep(delay=0, result=1) == 1
+        assert await side.sleep(0, result=2) == 2
+        assert await side.sleep(*(0, 3)) == 3
 
     run(plait.asyncio, main)

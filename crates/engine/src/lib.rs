@@ -99,7 +99,7 @@ mod engine {
             lock::Lock,
             queue::{LifoQueue, PriorityQueue, Queue},
             semaphore::{BoundedSemaphore, Semaphore},
-            sleep::sleep,
+            sleep::Function,
             timeout::{Timeout, timeout, timeout_at},
         };
         #[pymodule_export]
@@ -110,6 +110,7 @@ mod engine {
         /// Lets `import plait._engine.asyncio` find it.
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::asyncio::sync::sleep::add(module)?;
             module.setattr("__name__", "plait._engine.asyncio")?;
             let modules = module.py().import("sys")?.getattr("modules")?;
             modules.set_item("plait._engine.asyncio", module)

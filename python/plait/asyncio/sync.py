@@ -28,6 +28,17 @@ else:
         """Raised when putting on to or getting from a shut-down Queue."""
 
 
+async def _sleep(delay: float, result: object = None) -> object:
+    """Coroutine that completes after a given time (in seconds)."""
+
+
+# What `inspect` and `unittest.mock` ask: a function of Python's would have it.
+for _name in ("__name__", "__qualname__"):
+    setattr(sleep, _name, "sleep")
+for _name in ("__doc__", "__module__", "__code__", "__defaults__", "__kwdefaults__"):
+    setattr(sleep, _name, getattr(_sleep, _name))
+setattr(sleep, "__annotations__", {})  # noqa: B010 (it is no function to a type checker)
+
 __all__ = [
     "Barrier",
     "BoundedSemaphore",

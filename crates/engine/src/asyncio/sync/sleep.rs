@@ -5,7 +5,9 @@ use super::waiters::{running_loop, wake};
 use crate::asyncio::await_::{Await, Machine, Resume, Step};
 use crate::asyncio::future::{Future, stdlib};
 use crate::held::Held;
+use crate::hot::Args;
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -92,17 +94,89 @@ impl Machine for Sleep {
     }
 }
 
-/// Coroutine that completes after `delay` seconds, with `result`. A delay of zero or less gives way once.
+impl Sleep {
+    fn create<'py>(
+        py: Python<'py>,
+        delay: Bound<'py, PyAny>,
+        result: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Await>> {
+        let machine = Self {
+            at: At::New(delay.into()),
+            result: result.unwrap_or_else(|| py.None().into_bound(py)).into(),
+        };
+        Await::create(py, machine)
+    }
+}
+
+/// Binds the arguments that were not given as most programs give them.
 #[pyfunction]
-#[pyo3(signature = (delay, result=None))]
-pub fn sleep<'py>(
+#[pyo3(name = "sleep", signature = (delay, result=None))]
+fn with_any_arguments<'py>(
     py: Python<'py>,
     delay: Bound<'py, PyAny>,
     result: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, Await>> {
-    let machine = Sleep {
-        at: At::New(delay.into()),
-        result: result.unwrap_or_else(|| py.None().into_bound(py)).into(),
-    };
-    Await::create(py, machine)
+    Sleep::create(py, delay, result)
+}
+
+/// A function that can say that its calls are coroutines: it has attributes, as functions of Python's have.
+#[pyclass(frozen, dict, weakref, module = "plait.asyncio", name = "function")]
+pub struct Function {
+    call: ffi::vectorcallfunc,
+}
+
+#[pymethods]
+impl Function {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let name = slf.getattr(intern!(slf.py(), "__qualname__"))?;
+        Ok(format!("<function {name} at {:p}>", slf.as_ptr()))
+    }
+}
+
+unsafe extern "C" fn sleep(
+    _function: *mut PyObject,
+    args: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by the interpreter, attached, with that many arguments; attaching nests.
+    unsafe {
+        let count = ffi::PyVectorcall_NARGS(count);
+        Python::attach_unchecked(|py| {
+            let made = if names.is_null() && (count == 1 || count == 2) {
+                let result = (count == 2).then(|| Bound::from_borrowed_ptr(py, *args.add(1)));
+                Sleep::create(py, Bound::from_borrowed_ptr(py, *args), result)
+            } else {
+                let args = Args::new(args, count, names);
+                wrap_pyfunction!(with_any_arguments, py)
+                    .and_then(|function| args.forward(&function))
+                    .and_then(|made| Ok(made.cast_into()?))
+            };
+            match made {
+                Ok(made) => made.into_ptr(),
+                Err(error) => {
+                    error.restore(py);
+                    std::ptr::null_mut()
+                }
+            }
+        })
+    }
+}
+
+/// Makes the function's type callable, and puts `sleep` into the module.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let function = Bound::new(py, Function { call: sleep })?;
+    let at = std::ptr::from_ref(&function.get().call) as usize - function.as_ptr() as usize;
+    let class = py.get_type::<Function>().as_type_ptr();
+    // SAFETY: the type is ours, and has not been called yet; at that offset its instances have what is to be called.
+    unsafe {
+        (*class).tp_vectorcall_offset = at.cast_signed();
+        (*class).tp_call = Some(ffi::PyVectorcall_Call);
+        (*class).tp_flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
+    }
+    module.add("sleep", function)
 }
