@@ -146,6 +146,12 @@ def future_discard_from_awaited_by(fut: Any, waiter: Any, /) -> None: ...
 # --- awaiting ------------------------------------------------------------------------------------
 
 @final
+class function:
+    """A native function with attributes: `sleep`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+@final
 class coroutine(Coroutine[Any, Any, Any]):
     """A native coroutine."""
 
