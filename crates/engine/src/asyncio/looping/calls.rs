@@ -98,6 +98,14 @@ impl Given {
     }
 }
 
+/// An argument by position and by name.
+#[cold]
+fn twice(method: &str, name: &str) -> PyErr {
+    PyTypeError::new_err(format!(
+        "EventLoop.{method}() got multiple values for argument '{name}'"
+    ))
+}
+
 /// `context`, or a copy of the current one.
 #[inline]
 fn context_or_copy(py: Python<'_>, context: *mut PyObject) -> PyResult<Held> {
@@ -255,8 +263,13 @@ unsafe fn soon<const THREADSAFE: bool>(
     // SAFETY: called with what the interpreter passed to a method of `LoopCore`.
     unsafe {
         let slf = Borrowed::from_ptr(py, slf).cast_unchecked::<LoopCore>();
-        let [context] = given.keywords(py, method, ["context"])?;
-        let positional = given.positional();
+        let [context, named] = given.keywords(py, method, ["context", "callback"])?;
+        let named = [named];
+        let positional = match named[0].is_null() {
+            true => given.positional(),
+            false if given.count == 0 => &named,
+            false => return Err(twice(method, "callback")),
+        };
         let Some(&callback) = positional.first() else {
             return Err(given.missing(method, &["callback"]));
         };
@@ -282,8 +295,21 @@ unsafe fn later<const AT: bool>(py: Python<'_>, slf: *mut PyObject, given: Given
     // SAFETY: called with what the interpreter passed to a method of `LoopCore`.
     unsafe {
         let slf = Borrowed::from_ptr(py, slf).cast_unchecked::<LoopCore>();
-        let [context] = given.keywords(py, method, ["context"])?;
-        let positional = given.positional();
+        let [context, time, callback] = given.keywords(py, method, ["context", name, "callback"])?;
+        let mut named = [time, callback];
+        let mut positional = given.positional();
+        if !named.iter().all(|object| object.is_null()) {
+            for (at, &object) in positional.iter().enumerate() {
+                match named.get_mut(at) {
+                    Some(place) if place.is_null() => *place = object,
+                    _ => return Err(twice(method, if at == 0 { name } else { "callback" })),
+                }
+            }
+            if named.iter().any(|object| object.is_null()) {
+                return Err(given.missing(method, &[name, "callback"]));
+            }
+            positional = &named;
+        }
         let [time, rest @ ..] = positional else {
             return Err(given.missing(method, &[name, "callback"]));
         };
@@ -413,22 +439,22 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
         vec![
             hot::fast(
                 c"call_soon",
-                c"call_soon($self, callback, /, *args, context=None)\n--\n\nRuns callback(*args) in the next turn.",
+                c"call_soon($self, callback, *args, context=None)\n--\n\nRuns callback(*args) in the next turn.",
                 call_soon,
             ),
             hot::fast(
                 c"call_soon_threadsafe",
-                c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nAs call_soon(), from any thread.",
+                c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nAs call_soon(), from any thread.",
                 call_soon_threadsafe,
             ),
             hot::fast(
                 c"call_later",
-                c"call_later($self, delay, callback, /, *args, context=None)\n--\n\nRuns callback(*args) after delay seconds.",
+                c"call_later($self, delay, callback, *args, context=None)\n--\n\nRuns callback(*args) after delay seconds.",
                 call_later,
             ),
             hot::fast(
                 c"call_at",
-                c"call_at($self, when, callback, /, *args, context=None)\n--\n\nRuns callback(*args) when time() is when.",
+                c"call_at($self, when, callback, *args, context=None)\n--\n\nRuns callback(*args) when time() is when.",
                 call_at,
             ),
             hot::fast(
