@@ -21,7 +21,7 @@ LINES = 400
 MAY_USE = {
     "core": set(),
     "ring": set(),
-    "reactor": set(),
+    "reactor": {"core"},
     "trace": set(),
     "pool": {"core"},
     "proc": {"core", "ring", "reactor"},
