@@ -265,10 +265,12 @@ unsafe fn soon<const THREADSAFE: bool>(
         let slf = Borrowed::from_ptr(py, slf).cast_unchecked::<LoopCore>();
         let [context, named] = given.keywords(py, method, ["context", "callback"])?;
         let named = [named];
-        let positional = match named[0].is_null() {
-            true => given.positional(),
-            false if given.count == 0 => &named,
-            false => return Err(twice(method, "callback")),
+        let positional = if named[0].is_null() {
+            given.positional()
+        } else if given.count == 0 {
+            &named[..]
+        } else {
+            return Err(twice(method, "callback"));
         };
         let Some(&callback) = positional.first() else {
             return Err(given.missing(method, &["callback"]));
