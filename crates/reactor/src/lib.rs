@@ -12,6 +12,9 @@
 
 #![warn(missing_docs)]
 
+/// Nanoseconds of the monotonic clock.
+pub type Nanos = u64;
+
 #[cfg(not(loom))]
 pub mod poller;
 pub mod sleep;

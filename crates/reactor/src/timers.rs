@@ -7,7 +7,7 @@
 //! the heap are removed as they are met, and when more than half of all are marks, all marks are. So cancelling costs O(1) on average,
 //! and a million timeouts that never come hold no memory.
 
-use plait_core::clock::Nanos;
+use crate::Nanos;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
