@@ -238,7 +238,7 @@ def _tree_options(tree: str) -> list[str]:
 
 
 def _pyperformance(title: str, script: str, options: Sequence[str] = (), modules: Sequence[str] = ()) -> Program:
-    # rloop is no contender in the words, and has neither TLS nor half of what these use.
+    # Not rloop: it has no TLS, and not all that these use.
     names = (contenders.BASELINE, contenders.CANDIDATE, "uvloop")
     setups = {name: partial(_performance, name, script, options, modules) for name in names}
     return Program(title.replace("_", "-"), title, PERFORMANCE, setups, rounds=2)
