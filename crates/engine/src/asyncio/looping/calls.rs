@@ -2,7 +2,7 @@
 
 use super::handle::{Call, Handle, TimerHandle};
 use super::{Due, Entry, LoopCore, memory};
-use crate::asyncio::task::Task;
+use crate::asyncio::task::{Task, wrapper};
 use crate::held::Held;
 use crate::hot;
 use plait_core::clock::{self, Nanos};
@@ -276,6 +276,14 @@ unsafe fn soon<const THREADSAFE: bool>(
             return Err(given.missing(method, &["callback"]));
         };
         LoopCore::check(&slf, callback, method, !THREADSAFE)?;
+        if !THREADSAFE && !slf.get().is_debug() {
+            // A future of C that wakes a task of ours: the task itself is queued, and C does not look at the result.
+            let callback = Borrowed::from_ptr(py, callback);
+            if let Some(task) = wrapper::task_of(&callback) {
+                slf.get().push(py, Entry::Task(task.to_owned().unbind()));
+                return Ok(hot::none());
+            }
+        }
         let handle = LoopCore::handle(&slf, call_of(py, positional, context)?, THREADSAFE)?;
         let entry = Entry::Handle(handle.clone().unbind());
         if THREADSAFE {

@@ -2,7 +2,7 @@
 
 use super::{Task, current, registry, wrapper};
 use crate::asyncio::await_::stop;
-use crate::asyncio::future::{Future, Observer, Phase, cancelled_error, invalid_state, object, stdlib};
+use crate::asyncio::future::{Future, Observer, Phase, cancelled_error, invalid_state, object};
 use crate::asyncio::looping::LoopCore;
 use crate::held::Held;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
@@ -220,7 +220,11 @@ impl Task {
             return Self::refuse_foreign(slf, &yielded);
         };
         let blocking = blocking.is_truthy()?;
-        let its = stdlib!(py, "asyncio.futures", "_get_loop")?.call1((&yielded,))?;
+        // As asyncio asks: futures of old have the attribute only.
+        let its = match yielded.getattr_opt(intern!(py, "get_loop"))? {
+            Some(get_loop) => get_loop.call0()?,
+            None => yielded.getattr(intern!(py, "_loop"))?,
+        };
         let same = its.is(event_loop);
         if !same || !blocking || yielded.is(slf) {
             return Self::refuse(slf, &yielded, same, blocking);
