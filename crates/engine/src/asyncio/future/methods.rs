@@ -106,7 +106,8 @@ impl Future {
         }
         if exception.is_instance_of::<PyStopIteration>() {
             let text = "StopIteration interacts badly with generators and cannot be raised into a Future";
-            if cfg!(not(Py_3_12)) {
+            let version = py.version_info();
+            if version < (3, 11, 8) || (version >= (3, 12, 0) && version < (3, 12, 2)) {
                 return Err(PyTypeError::new_err(text));
             }
             let error = PyRuntimeError::new_err(text)
