@@ -5,6 +5,7 @@ derive from them, so that a type checker takes the ones where it asks for the ot
 """
 
 import asyncio as _asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
 from typing import Any, Generic, TypeVar, final
 
@@ -140,8 +141,9 @@ class Line:
     def remove(self, item: Any) -> None: ...
     def clear(self) -> None: ...
 
-def future_add_to_awaited_by(fut: Any, waiter: Any, /) -> None: ...
-def future_discard_from_awaited_by(fut: Any, waiter: Any, /) -> None: ...
+if sys.version_info >= (3, 14):
+    def future_add_to_awaited_by(fut: Any, waiter: Any, /) -> None: ...
+    def future_discard_from_awaited_by(fut: Any, waiter: Any, /) -> None: ...
 
 # --- awaiting ------------------------------------------------------------------------------------
 
