@@ -1,4 +1,7 @@
-"""The event loop: order, waking, debug mode, what leaves it and what does not."""
+"""The event loop: order, waking, debug mode, what leaves it and what does not.
+
+Long because every way into the loop is tried beside asyncio's.
+"""
 
 import asyncio
 import contextvars

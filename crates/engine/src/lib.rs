@@ -67,10 +67,7 @@ mod engine {
             wait::wait,
         };
         #[pymodule_export]
-        use crate::asyncio::looping::{
-            LoopCore,
-            handle::{Handle, TimerHandle},
-        };
+        use crate::asyncio::looping::{LoopCore, handle::Handle, timer_handle::TimerHandle};
         #[pymodule_export]
         use crate::asyncio::net::{
             accept::{_listen, Listener},

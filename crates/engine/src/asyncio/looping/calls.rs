@@ -1,6 +1,9 @@
 //! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at` and `create_task`, as raw methods.
+//!
+//! Long because all of them read their arguments raw, in the same few ways.
 
-use super::handle::{Call, Handle, TimerHandle};
+use super::handle::{Call, Handle};
+use super::timer_handle::TimerHandle;
 use super::{Due, Entry, LoopCore, memory};
 use crate::asyncio::task::{Task, wrapper};
 use crate::held::Held;

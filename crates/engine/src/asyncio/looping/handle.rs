@@ -1,23 +1,24 @@
-//! `Handle` and `TimerHandle`: what `call_soon` and `call_later` return. Behaviour as `asyncio.Handle`.
+//! `Handle`: what `call_soon` returns. Behaviour as `asyncio.Handle`. (`call_later`'s: `timer_handle`.)
 //!
-//! They are no subclasses of the standard library's (whose slots would cost each handle 64 bytes and a Python constructor), but say so when
+//! Handles are no subclasses of the standard library's (whose slots would cost each handle 64 bytes and a Python constructor), but say so when
 //! asked for their `__class__`, so `isinstance` holds. What is only looked at (repr, the traceback of the place where it was made)
 //! is the standard library's own code.
+//!
+//! Long because a handle's call, its rare parts and its face are of no use apart.
 
 use super::LoopCore;
 use super::ready::leaves;
+use super::timer_handle::TimerHandle;
 use crate::deadlock::Anyone;
 use crate::door;
 use crate::guarded::Guarded;
 use crate::held::Held;
 use crate::limit::Limit;
 use plait_core::EventWord;
-use plait_reactor::TimerKey;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 use smallvec::SmallVec;
@@ -235,7 +236,7 @@ impl Handle {
         Ok(())
     }
 
-    fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, LoopCore>> {
+    pub(super) fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, LoopCore>> {
         self.event_loop
             .bind(py)
             .cast::<LoopCore>()
@@ -243,7 +244,7 @@ impl Handle {
             .map(|core| (*core).clone())
     }
 
-    fn args<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    pub(super) fn args<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let args: Option<SmallVec<[Held; 2]>> = self
             .call
             .lock()
@@ -263,7 +264,7 @@ fn this_thread() -> libc::pthread_t {
 struct Runs<'a>(&'a Handle);
 
 impl<'a> Runs<'a> {
-    fn new(handle: &'a Handle) -> Self {
+    pub(super) fn new(handle: &'a Handle) -> Self {
         handle.rare.lock().get_or_insert_default().running = Some(Running {
             thread: this_thread(),
             finished: None,
@@ -333,7 +334,7 @@ impl Handle {
     }
 
     #[getter]
-    fn _callback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    pub(super) fn _callback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let callback = self.call.lock().as_ref().map(|call| call.callback.clone_ref(py));
         callback.map(|callback| callback.into_bound(py).unbind())
     }
@@ -376,7 +377,7 @@ impl Handle {
         Some(text.into_bound(py).unbind())
     }
 
-    fn _repr_info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn _repr_info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         standard!(slf.py(), "Handle")?.call_method1(intern!(slf.py(), "_repr_info"), (slf,))
     }
 
@@ -422,136 +423,5 @@ impl Handle {
         let call = self.call.lock().take();
         let rare = self.rare.lock().take();
         drop((call, rare));
-    }
-}
-
-/// A callback that is to be run at a time of the loop's clock.
-#[pyclass(extends = Handle, subclass, frozen, module = "plait.asyncio")]
-#[derive(Debug)]
-pub struct TimerHandle {
-    when: f64,
-    /// While the loop has it in its timers.
-    pub key: Guarded<Option<TimerKey>>,
-}
-
-impl TimerHandle {
-    /// A handle for `when` that runs `call`; not yet scheduled.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    pub fn create<'py>(core: &Bound<'py, LoopCore>, when: f64, call: Call) -> PyResult<Bound<'py, Self>> {
-        let timer = Self {
-            when,
-            key: Guarded::new(None),
-        };
-        Bound::new(
-            core.py(),
-            PyClassInitializer::from(Handle::new(core, call, false)).add_subclass(timer),
-        )
-    }
-}
-
-#[pymethods]
-impl TimerHandle {
-    /// The time at which the callback is to run, on the loop's clock.
-    fn when(&self) -> f64 {
-        self.when
-    }
-
-    /// Does not run the callback; without effect if it has run.
-    #[pyo3(name = "cancel")]
-    fn py_cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if Handle::cancel(slf.as_super())? {
-            let key = slf.get().key.lock().take();
-            if let Some(key) = key
-                && let Some(core) = slf.as_super().get().core(slf.py())
-            {
-                core.get().cancel_timer(slf.py(), key);
-            }
-        }
-        Ok(())
-    }
-
-    #[getter]
-    fn _when(&self) -> f64 {
-        self.when
-    }
-
-    #[getter]
-    fn _scheduled(&self) -> bool {
-        self.key.lock().is_some()
-    }
-
-    fn _repr_info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let info = Handle::_repr_info(slf.as_super())?;
-        let at = usize::from(slf.as_super().get().is_cancelled()) + 1;
-        info.call_method1(
-            intern!(py, "insert"),
-            (
-                at.min(info.len()?),
-                format!("when={}", pyo3::types::PyFloat::new(py, slf.get().when).repr()?),
-            ),
-        )?;
-        Ok(info)
-    }
-
-    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
-        pyo3::types::PyFloat::new(py, self.when).hash()
-    }
-
-    fn __richcmp__<'py>(
-        slf: &Bound<'py, Self>,
-        other: &Bound<'py, PyAny>,
-        op: CompareOp,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let truth = |value: bool| pyo3::types::PyBool::new(py, value).to_owned().into_any();
-        let Ok(other) = other.cast::<Self>() else {
-            return Ok(py.NotImplemented().into_bound(py));
-        };
-        let (mine, theirs) = (slf.get().when, other.get().when);
-        let same = || -> PyResult<bool> {
-            let (a, b) = (slf.as_super().get(), other.as_super().get());
-            if mine != theirs || a.is_cancelled() != b.is_cancelled() {
-                return Ok(false);
-            }
-            let callbacks = (a._callback(py), b._callback(py));
-            let args = (a.args(py)?, b.args(py)?);
-            Ok(callbacks.0.bind_eq(py, callbacks.1)? && args.0.bind_eq(py, args.1)?)
-        };
-        Ok(truth(match op {
-            CompareOp::Lt => mine < theirs,
-            CompareOp::Gt => mine > theirs,
-            CompareOp::Le => mine < theirs || same()?,
-            CompareOp::Ge => mine > theirs || same()?,
-            CompareOp::Eq => same()?,
-            CompareOp::Ne => !same()?,
-        }))
-    }
-}
-
-/// Equality of what may be missing.
-trait MaybeEqual {
-    fn bind_eq(&self, py: Python<'_>, other: Self) -> PyResult<bool>;
-}
-
-impl MaybeEqual for Option<Py<PyAny>> {
-    fn bind_eq(&self, py: Python<'_>, other: Self) -> PyResult<bool> {
-        match (self, other) {
-            (None, None) => Ok(true),
-            (Some(a), Some(b)) => a.bind(py).eq(b.bind(py)),
-            _ => Ok(false),
-        }
-    }
-}
-
-impl MaybeEqual for Option<Bound<'_, PyTuple>> {
-    fn bind_eq(&self, _py: Python<'_>, other: Self) -> PyResult<bool> {
-        match (self, other) {
-            (None, None) => Ok(true),
-            (Some(a), Some(b)) => a.eq(b),
-            _ => Ok(false),
-        }
     }
 }

@@ -3,7 +3,8 @@
 //! Most handles live for a turn. From here they come without the allocator and without the collector's counting them as new; and
 //! handles of `call_soon` come and go without PyO3's way through `tp_new` and its attaching, which is a fifth of their cost.
 
-use super::handle::{Handle, TimerHandle};
+use super::handle::Handle;
+use super::timer_handle::TimerHandle;
 use crate::guarded::Guarded;
 use crate::hot;
 use pyo3::ffi::{self, PyObject, PyTypeObject};

@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`ready`] | what stands in the ready queue: tasks themselves, handles, native callbacks |
-//! | [`handle`] | what `call_soon` and `call_later` return |
+//! | [`handle`], [`timer_handle`] | what `call_soon` and `call_later` return |
 //! | [`io`] | what is watched at descriptors |
 //! | [`run`] | the turn, and when it polls |
 //! | [`calls`] | `call_soon` and the other ways in, as raw methods |
@@ -24,6 +24,7 @@ mod memory;
 pub mod methods;
 pub mod ready;
 pub mod run;
+pub mod timer_handle;
 
 pub use io::Direction;
 pub use ready::{Entry, Native, Run};
@@ -31,7 +32,6 @@ pub use run::running;
 
 use crate::guarded::Guarded;
 use crate::held::HeldSlot;
-use handle::TimerHandle;
 use io::{Registry, Watcher};
 use plait_core::clock::{self, Nanos};
 use plait_core::{Spin, Waiter, fork};
@@ -43,6 +43,7 @@ use pyo3::types::PyType;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use timer_handle::TimerHandle;
 
 /// What runs when a timer is due.
 #[derive(Debug)]

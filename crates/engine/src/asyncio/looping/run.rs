@@ -8,7 +8,7 @@
 //! Waking a core costs more than a turn. So a loop to which other threads bring work spins a moment before it sleeps in the poller, as far
 //! as that has paid, like a thread at the [door]; and as there, one that was woken lets its notifier detach first.
 
-use super::handle::TimerHandle;
+use super::timer_handle::TimerHandle;
 use super::{Direction, Due, Entry, LoopCore};
 use crate::door;
 use plait_core::clock::{self, Nanos};

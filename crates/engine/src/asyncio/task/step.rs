@@ -1,4 +1,6 @@
 //! One step of a task: resume its coroutine, and see to what it waits for.
+//!
+//! Long because a step is one thing: what may follow from it is decided in one place.
 
 use super::{Task, current, registry, wrapper};
 use crate::asyncio::await_::stop;
