@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import contenders
 from benchmarks.echo_client import CONNECTIONS
 from benchmarks.row import Run
-from benchmarks.rows.loops import NAMES, LoopGroup, against_rivals, open_loop
+from benchmarks.rows.loops import NAMES, LoopGroup, open_loop
 
 GROUP = LoopGroup("Loop: echo")
 KIB = 1024
@@ -191,7 +191,7 @@ def _add(name: str, title: str, serving: Serving, size: int, best: float, tls: b
         title,
         {contender: partial(_echo, contender, serving, size, tls) for contender in NAMES},
         floor=1,
-        others=against_rivals(best),
+        others={"uvloop": best},
         batch=CONNECTIONS,
     )
 
