@@ -71,8 +71,9 @@ standard library's tasks, as it is meant to be used.
 - **Memory** is the growth of the process's resident set over 20,000 objects (5,000 connections), which counts what
   Rust allocates too.
 - **Against others**: rows about coroutines are held to a second floor, against the rival that was quickest in that
-  row (against uvloop where sockets are the point), and the switches to a third, against *bare* `coro.send(None)` of the same coroutine, which is what a switch
-  costs where nobody schedules (1 / 1.3 = 0.77). Printed is that one's time divided by plait's.
+  row (against uvloop where sockets are the point), and the switches to a third, against *bare* `coro.send(None)` of
+  the same coroutine, which is what a switch costs where nobody schedules (1 / 1.3 = 0.77). Printed is that one's time
+  divided by plait's.
 - **Echo**: the contender's server is the measured process; one other process of blocking sockets keeps eight
   connections busy. On loopback most of the time is the kernel's, on both sides.
 - **Servers and pyperformance** run unchanged, under `plait run` for plait, each contender in processes of its own and
