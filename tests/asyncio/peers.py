@@ -1,95 +1,87 @@
-"""What tests of faults serve to bad peers: a protocol that writes down what happens to it, and a server of them."""
+"""Both ends of a connection: a transport of ours with a protocol that notes what it is told, and a plain socket."""
 
 import asyncio
 import socket
-import struct
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from plait.asyncio import EventLoop
 
 SECONDS = 20
 
 
+def run(main: Coroutine[Any, Any, Any], debug: bool = False) -> Any:
+    with asyncio.Runner(loop_factory=EventLoop, debug=debug) as runner:
+        return runner.run(asyncio.wait_for(main, SECONDS))
+
+
 class Recorder(asyncio.Protocol):
-    """Writes down what happens to it."""
+    """Writes down what it is told."""
 
-    def __init__(self, loop: Any) -> None:
-        self.events: list[Any] = []
-        self.received = bytearray()
-        self.lost = loop.create_future()
-        self.changed = loop.create_future()
-        self.loop = loop
-
-    def _note(self, event: Any) -> None:
-        self.events.append(event)
-        changed, self.changed = self.changed, self.loop.create_future()
-        changed.set_result(None)
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.data = b""
+        self.transport: Any = None
+        self.changed = asyncio.Event()
+        self.ended = asyncio.get_running_loop().create_future()
+        self.keep_open = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self._note("made")
+        self.calls.append("made")
 
     def data_received(self, data: bytes) -> None:
-        self.received += data
-        self._note("data")
+        self.data += data
+        self.changed.set()
 
-    def eof_received(self) -> bool | None:
-        self._note("eof")
-        return self.keeps_open
-
-    keeps_open: bool | None = None
+    def eof_received(self) -> bool:
+        self.calls.append("eof")
+        self.changed.set()
+        return self.keep_open
 
     def pause_writing(self) -> None:
-        self._note("pause")
+        self.calls.append("pause")
 
     def resume_writing(self) -> None:
-        self._note("resume")
+        self.calls.append("resume")
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._note(("lost", type(error)))
-        if not self.lost.done():
-            self.lost.set_result(error)
+    def connection_lost(self, error: BaseException | None) -> None:
+        self.calls.append("lost")
+        self.ended.set_result(error)
 
-    async def until(self, event: Any) -> None:
-        while event not in self.events:
-            await asyncio.wait_for(asyncio.shield(self.changed), SECONDS)
-
-
-class Served:
-    """A server of recorders on loopback; what they are is told by `make`."""
-
-    def __init__(self, loop: Any, **options: Any) -> None:
-        self.loop = loop
-        self.options = options
-        self.made: list[Recorder] = []
-
-    def make(self) -> Recorder:
-        recorder = Recorder(self.loop)
-        self.made.append(recorder)
-        return recorder
-
-    async def __aenter__(self) -> "Served":
-        self.server = await self.loop.create_server(self.make, "127.0.0.1", 0, **self.options)
-        self.address = self.server.sockets[0].getsockname()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.server.close()
-        for recorder in self.made:
-            recorder.transport.abort()
-        for recorder in self.made:
-            if "made" in recorder.events:
-                await asyncio.wait_for(recorder.lost, SECONDS)
-
-    async def peer(self) -> tuple[socket.socket, Recorder]:
-        """A plain socket that is connected, and the recorder on the server's side."""
-        before = len(self.made)
-        peer = socket.create_connection(self.address, timeout=SECONDS)
-        end = self.loop.time() + SECONDS
-        while len(self.made) == before or "made" not in self.made[-1].events:
-            assert self.loop.time() < end
-            await asyncio.sleep(0.001)
-        return peer, self.made[-1]
+    async def got(self, count: int) -> bytes:
+        while len(self.data) < count:
+            self.changed.clear()
+            await self.changed.wait()
+        return self.data
 
 
-def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
+async def pair(make: Callable[[], Any] = Recorder) -> tuple[Any, Any, socket.socket]:
+    """A transport, its protocol and the peer: a blocking socket of this thread."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    transport, protocol = await asyncio.get_running_loop().create_connection(make, sock=ours)
+    peer.settimeout(SECONDS)
+    return transport, protocol, peer
+
+
+async def tcp_pair(make: Callable[[], Any] = Recorder) -> tuple[Any, Any, socket.socket]:
+    """The same over TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        transport, protocol = await asyncio.get_running_loop().create_connection(
+            make, *listener.getsockname()
+        )
+        peer, _ = listener.accept()
+    peer.settimeout(SECONDS)
+    return transport, protocol, peer
+
+
+async def taken(peer: socket.socket, count: int) -> None:
+    """Has the peer read so much."""
+    while count > 0:
+        count -= len(await asyncio.to_thread(peer.recv, min(count, 100_000)))
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import SECONDS
+from faulty import SECONDS
 from sides import SIDES, Reports, new_loop
 
 pytestmark = [pytest.mark.parametrize("side", SIDES.values(), ids=SIDES), pytest.mark.timeout(60)]

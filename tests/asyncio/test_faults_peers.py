@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from peers import SECONDS, Recorder, Served, reset
+from faulty import SECONDS, Recorder, Served, reset
 from sides import SIDES, Reports, new_loop
 
 pytestmark = [pytest.mark.parametrize("side", SIDES.values(), ids=SIDES), pytest.mark.timeout(60)]

@@ -107,7 +107,7 @@ impl Future {
         if exception.is_instance_of::<PyStopIteration>() {
             let text = "StopIteration interacts badly with generators and cannot be raised into a Future";
             let version = py.version_info();
-            if version < (3, 11, 8) || (version >= (3, 12, 0) && version < (3, 12, 2)) {
+            if version < (3, 11, 8) || ((3, 12, 0)..(3, 12, 2)).contains(&version) {
                 return Err(PyTypeError::new_err(text));
             }
             let error = PyRuntimeError::new_err(text)
