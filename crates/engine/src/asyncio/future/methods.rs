@@ -107,6 +107,7 @@ impl Future {
         if exception.is_instance_of::<PyStopIteration>() {
             let text = "StopIteration interacts badly with generators and cannot be raised into a Future";
             let version = py.version_info();
+            let version = (version.major, version.minor, version.patch);
             if version < (3, 11, 8) || ((3, 12, 0)..(3, 12, 2)).contains(&version) {
                 return Err(PyTypeError::new_err(text));
             }
