@@ -48,7 +48,8 @@ def test_a_name_that_nobody_has() -> None:
 def test_what_is_ours_comes_from_where_the_table_says(module: str, name: str) -> None:
     ours = getattr(plait.asyncio, name)
     assert ours is getattr(importlib.import_module(module), name)
-    assert ours is not getattr(asyncio, name, None)
+    if name != "wait_for" or sys.version_info >= (3, 12):  # 3.11's awaits in a task that its users can see: it stays
+        assert ours is not getattr(asyncio, name, None)
     assert ours.__doc__
     assert name in plait.asyncio.__all__
 

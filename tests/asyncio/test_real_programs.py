@@ -1,6 +1,6 @@
 """Programs of real libraries, unchanged: the same output under `python` and under `plait run`, on plait's loop there.
 
-A library or a server that is missing skips its test with the reason; where PLAIT_TESTS_NEED_ALL is set, as in CI, it
+A library or a server that is missing skips its test with the reason; where TESTS_NEED_ALL is set, as in CI, it
 fails.
 """
 
@@ -32,7 +32,7 @@ launchers = pytest.mark.parametrize("launcher", LAUNCHERS.items(), ids=LAUNCHERS
 
 def missing(reason: str) -> None:
     """What a test needs is not there."""
-    if os.environ.get("PLAIT_TESTS_NEED_ALL"):
+    if os.environ.get("TESTS_NEED_ALL"):
         pytest.fail(reason)
     pytest.skip(reason)
 
