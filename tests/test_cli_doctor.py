@@ -70,6 +70,7 @@ def test_settings() -> None:
     found = json.loads(ask("--json", PLAIT_DEADLOCK="warn", PLAIT_DEADLOK="off").stdout)
     assert found["settings"]["PLAIT_DEADLOCK"] == {"value": "warn", "default": "raise"}
     assert found["unknown_settings"] == ["PLAIT_DEADLOK"]
+    assert {"PLAIT_PS", "PLAIT_STALL"} <= found["settings"].keys()
     text = ask(PLAIT_DEADLOCK="warn", PLAIT_DEADLOK="off").stdout
     assert "PLAIT_DEADLOCK  set to 'warn' (default 'raise')" in text
     assert "PLAIT_DEADLOK  is none of plait's settings" in text

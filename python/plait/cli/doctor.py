@@ -32,7 +32,7 @@ exit status: 0 all is well, 1 a name that should be replaced is not, 2 wrong arg
 """
 
 # The settings that plait reads, with their defaults.
-SETTINGS = {"PLAIT_DEADLOCK": "raise", "PLAIT_PS": "0"}
+SETTINGS = {"PLAIT_DEADLOCK": "raise", "PLAIT_PS": "0", "PLAIT_STALL": "off"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -126,6 +126,8 @@ def _replaced() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
                 *outer, attribute = path.split(".")
                 for part in outer:
                     owner = getattr(owner, part)
+                if not row.adds and not hasattr(owner, attribute):
+                    continue  # this version has no such name
                 expected = getattr(importlib.import_module(row.face), name, None)
                 if expected is None or getattr(owner, attribute, None) is not expected:
                     missing.append(entry)
