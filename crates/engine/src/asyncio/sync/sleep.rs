@@ -176,7 +176,15 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     unsafe {
         (*class).tp_vectorcall_offset = at.cast_signed();
         (*class).tp_call = Some(ffi::PyVectorcall_Call);
-        (*class).tp_flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
+        #[cfg(not(Py_GIL_DISABLED))]
+        {
+            (*class).tp_flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        (*class).tp_flags.fetch_or(
+            ffi::Py_TPFLAGS_HAVE_VECTORCALL,
+            std::sync::atomic::Ordering::Relaxed,
+        );
     }
     module.add("sleep", function)
 }
