@@ -213,7 +213,14 @@ def test_a_closed_loop_refuses(side: Any) -> None:
     coroutine.close()
 
 
+# asyncio's own loop of 3.13.0 forgets that it runs when it refuses to run again (mended in 3.13.1).
+FORGETS = sys.version_info[:3] == (3, 13, 0)
+
+
 def test_a_running_loop_is_not_run_again(side: Any, loop: Any) -> None:
+    if FORGETS and side is asyncio:
+        pytest.skip("asyncio of 3.13.0 forgets that it runs")
+
     async def nothing() -> None:
         pass
 
@@ -239,6 +246,7 @@ def test_a_running_loop_is_not_run_again(side: Any, loop: Any) -> None:
     loop.run_until_complete(main())
 
 
+@pytest.mark.skipif(FORGETS, reason="asyncio of 3.13.0 forgets that another loop runs")
 def test_loops_of_the_other_kind_do_not_run_inside(side: Any, loop: Any) -> None:
     (other_side,) = [each for each in SIDES.values() if each is not side]
 
