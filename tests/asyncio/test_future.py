@@ -231,7 +231,7 @@ def test_in_debug_mode_another_thread_is_refused() -> None:
     assert "Non-thread-safe operation" in errors[0]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 refuses it")
+@pytest.mark.skipif(sys.version_info < (3, 12, 2), reason="earlier versions refuse it")
 def test_stop_iteration_becomes_a_runtime_error(loop: Loop) -> None:
     future = plait.asyncio.Future(loop=loop)
     future.set_exception(StopIteration("x"))
