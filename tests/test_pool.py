@@ -361,20 +361,24 @@ def test_a_pool_that_never_rests_lets_other_threads_run() -> None:
     assert naps == 50
 
 
-def test_a_map_that_is_dropped_cancels_what_has_not_begun() -> None:
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_map_that_is_dropped_cancels_what_has_not_begun_if_it_was_asked(asked: bool) -> None:
     begun, go = [], threading.Event()
     with ThreadPoolExecutor(1) as pool:
 
         def work(number: int) -> None:
             begun.append(number)
-            go.wait(10)
+            if number:
+                go.wait(10)
 
         results = pool.map(work, range(100))
-        while not begun:
+        if asked:
+            next(results)
+        while len(begun) < 2:
             time.sleep(0.001)
         del results
         go.set()
-    assert begun == [0]
+    assert begun == ([0, 1] if asked else list(range(100)))
 
 
 def test_a_cycle_through_the_result_of_a_map_is_collected() -> None:

@@ -12,6 +12,7 @@ use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Gives the result of each future once, and forgets the future.
 #[pyclass(frozen, module = "plait._engine")]
@@ -19,6 +20,8 @@ use std::collections::VecDeque;
 pub struct Results {
     futures: Guarded<VecDeque<Held>>,
     limit: Limit,
+    /// Somebody has asked for a result. As with the standard library's generator, what ends before that cancels nothing.
+    begun: AtomicBool,
 }
 
 impl Results {
@@ -27,14 +30,18 @@ impl Results {
         Self {
             futures: Guarded::new(futures),
             limit,
+            begun: AtomicBool::new(false),
         }
     }
 }
 
 impl Results {
-    /// Cancels what has not begun. Nobody waits for these futures or listens to them, so there is nobody to tell.
+    /// Lets go of the rest, and cancels what has not begun of it. Nobody waits for these futures or listens to them, so there is nobody to tell.
     fn abandon(&self) {
         let rest = std::mem::take(&mut *self.futures.lock());
+        if !self.begun.load(Ordering::Relaxed) {
+            return;
+        }
         for future in rest {
             // SAFETY: `map` puts in futures only, and `future` holds it.
             let core: &FutureCore = unsafe { hot::this(future.as_ptr()) };
@@ -57,6 +64,7 @@ impl Results {
 
     /// The next result. One that fails, or is late, is raised and ends it: what has not begun is cancelled.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.begun.store(true, Ordering::Relaxed);
         let next = self.futures.lock().pop_front();
         let Some(future) = next else { return Ok(None) };
         let future = future.into_bound(py);
