@@ -399,3 +399,10 @@ def test_a_cycle_through_the_result_of_a_map_is_collected() -> None:
     del results, result
     gc.collect()
     assert ghost() is None
+
+
+def test_results_that_come_while_they_are_asked_for_are_given() -> None:
+    # Where nobody holds a GIL a call can end between two looks at its future.
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(300):
+            assert sum(pool.map(int, range(50))) == 1225

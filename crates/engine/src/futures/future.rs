@@ -124,8 +124,8 @@ impl FutureCore {
             }
             match self.cell.state() {
                 State::Cancelled | State::Notified => return Err(face::cancelled(py)),
-                // Emptied by the garbage collector.
-                State::Finished => return Ok(None),
+                // It has ended since we looked, where nobody holds a GIL; or the garbage collector has emptied it.
+                State::Finished => return Ok(self.cell.value()),
                 State::Pending | State::Running => {}
             }
             let until = match limit.take() {
