@@ -1,4 +1,7 @@
-"""ThreadPoolExecutor: what CPython's own suites leave out."""
+"""ThreadPoolExecutor: what CPython's own suites leave out.
+
+Long because every promise of the pool is tried beside the standard library's.
+"""
 
 import concurrent.futures as stdlib
 import contextlib
