@@ -8,7 +8,9 @@ pub mod guarded;
 pub mod held;
 pub mod hot;
 pub mod limit;
+pub mod process;
 pub mod queue;
+pub mod shared;
 pub mod task;
 pub mod threading;
 

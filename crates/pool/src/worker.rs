@@ -14,7 +14,7 @@ pub const AHEAD: Nanos = 1_000_000;
 /// So many tasks may, however long they take: one that runs, and one so that the worker need not wait.
 pub const SHALLOW: usize = 2;
 /// And so many at most.
-pub const DEEP: usize = 4096;
+pub const DEEP: usize = 512;
 /// What is known of a new worker's tasks: nothing, so they may be short. The first ones tell.
 const UNKNOWN: usize = 64;
 

@@ -1,0 +1,13 @@
+//! Pools of processes: the protocol of docs/design/processes.md, and the only place where it meets Python.
+//!
+//! | module | what it is | runs in |
+//! | --- | --- | --- |
+//! | `protocol` | kinds of records, their heads | both |
+//! | `board` | what a worker says of itself, and what it is told, in shared words | both |
+//! | `codec` | simple values as bytes | both |
+//! | `worker` | takes calls, makes them, sends results | the worker |
+//! | `driver` | policy, tasks and workers behind one latch | the parent |
+//! | `reader` | the thread that reads when nobody else does | the parent |
+//! | `pool` | `ProcessPoolCore`: submit and map | the parent |
+//! | `start` | asks a zygote, or a context of multiprocessing, for a worker | the parent |
+//! | `extent` | large values in segments | both |

@@ -1,0 +1,1 @@
+//! What processes of a family share: locks, queues, arrays, in memory without a name.
