@@ -6,7 +6,8 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`memory`] | an anonymous file (memfd), sealed against shrinking, its pages there before they are used, mapped so that a ring's bytes follow its end once more |
+//! | [`page`] | an anonymous file (memfd), sealed against shrinking, its pages there before they are used, mapped |
+//! | [`memory`] | the same for a ring: mapped so that its bytes follow their end once more |
 //! | [`ring`] | records in order: the producer's end and the consumer's |
 //! | [`bell`] | how a consumer that sleeps is woken by a producer in another process, and costs nothing while it does not |
 //!
@@ -20,9 +21,13 @@
 
 #![warn(missing_docs)]
 
+#[cfg(not(loom))]
+mod available;
 pub mod bell;
 #[cfg(not(loom))]
 pub mod memory;
+#[cfg(not(loom))]
+pub mod page;
 pub mod ring;
 mod sync;
 
@@ -32,4 +37,6 @@ mod loom_tests;
 mod tests;
 
 pub use bell::{Bell, Woken};
+#[cfg(not(loom))]
+pub use page::Page;
 pub use ring::{Consumer, Control, Corrupt, Producer};

@@ -1,13 +1,9 @@
-//! Shared memory without a name.
-//!
-//! A [`Memory`] is a memfd: it is closed on exec, so it reaches another process only where its descriptor is handed over.
-//! It is sealed against growing and shrinking, so nobody can take pages away under a reader (SIGBUS), and its pages are
-//! allocated before it is used, so a machine that is short of memory says so here and not by a signal later. When the
-//! last process that has it mapped or open is gone, however it went, so is the memory.
+//! The memory of a ring: a memfd (see [`page`](crate::page)), mapped so that the bytes follow their end once more.
 
+use crate::page::{create, sealed_size};
 use crate::ring::{Consumer, Control, Producer};
 use std::io::{Error, Result};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// Where the ring's bytes begin: the control lies before them, on pages of its own.
@@ -28,14 +24,6 @@ unsafe impl Send for Memory {}
 // SAFETY: as above: shared references give the descriptor and the capacity.
 unsafe impl Sync for Memory {}
 
-fn checked(end: libc::c_int) -> Result<libc::c_int> {
-    if end < 0 {
-        Err(Error::last_os_error())
-    } else {
-        Ok(end)
-    }
-}
-
 impl Memory {
     /// New memory for a ring of `capacity` bytes: rounded up to a power of two and a page at least.
     ///
@@ -43,19 +31,7 @@ impl Memory {
     /// The system's: no memory, no descriptors.
     pub fn new(capacity: usize) -> Result<Self> {
         let capacity = capacity.max(PAGE).next_power_of_two();
-        let size = libc::off_t::try_from(BYTES_AT + capacity).map_err(Error::other)?;
-        // SAFETY: the name is a C string; the descriptor is new and ours.
-        let file = unsafe {
-            let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-            OwnedFd::from_raw_fd(checked(libc::memfd_create(c"plait-ring".as_ptr(), flags))?)
-        };
-        // SAFETY: plain calls on a descriptor that we own.
-        unsafe {
-            checked(libc::ftruncate(file.as_raw_fd(), size))?;
-            checked(libc::fallocate(file.as_raw_fd(), 0, 0, size))?;
-            let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-            checked(libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals))?;
-        }
+        let file = create(c"plait-ring", BYTES_AT + capacity)?;
         Self::map(file, capacity)
     }
 
@@ -65,25 +41,9 @@ impl Memory {
     /// The system's; `InvalidData` if it is not of the kind and size that [`new`](Self::new) makes.
     pub fn open(file: OwnedFd) -> Result<Self> {
         let wrong = || Error::new(std::io::ErrorKind::InvalidData, "not the memory of a ring");
-        // SAFETY: a zeroed stat is valid, and fstat fills it in; F_GET_SEALS takes no argument.
-        let (size, seals) = unsafe {
-            let mut stat: libc::stat = std::mem::zeroed();
-            checked(libc::fstat(file.as_raw_fd(), &raw mut stat))?;
-            (stat.st_size, libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS))
-        };
-        let needed = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
-        let capacity = usize::try_from(size)
-            .ok()
-            .and_then(|size| size.checked_sub(BYTES_AT));
+        let capacity = sealed_size(file.as_fd())?.and_then(|size| size.checked_sub(BYTES_AT));
         match capacity {
-            Some(capacity)
-                if capacity.is_power_of_two()
-                    && capacity >= PAGE
-                    && seals >= 0
-                    && seals & needed == needed =>
-            {
-                Self::map(file, capacity)
-            }
+            Some(capacity) if capacity.is_power_of_two() && capacity >= PAGE => Self::map(file, capacity),
             _ => Err(wrong()),
         }
     }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use crate::memory::Memory;
+use crate::page::Page;
 use crate::ring::{Consumer, Corrupt, HEADER, Producer, footprint};
 use crate::{Woken, bell::BACKSTOP};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 fn ends(memory: &Memory) -> (Producer, Consumer) {
@@ -146,7 +148,6 @@ fn nonsense_is_refused() {
 }
 
 fn descriptor_of(memory: &Memory) -> std::os::fd::OwnedFd {
-    use std::os::fd::AsFd;
     memory.as_fd().try_clone_to_owned().unwrap()
 }
 
@@ -170,4 +171,30 @@ fn a_sleep_ends_by_itself() {
     );
     assert!(begin.elapsed() >= Duration::from_millis(20) && begin.elapsed() < BACKSTOP);
     assert_eq!(footprint(0), HEADER);
+}
+
+#[test]
+fn a_page_is_as_long_as_it_was_asked_for_and_seen_by_who_opens_it() {
+    let page = Page::new(c"plait-test", 5000).unwrap();
+    assert_eq!(page.len(), 5000);
+    let twin = Page::open(page.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!(twin.len(), 5000);
+    // SAFETY: within both mappings; nobody else looks at them.
+    unsafe {
+        assert_eq!(twin.ptr().add(4999).read(), 0);
+        page.ptr().add(4999).write(7);
+        assert_eq!(twin.ptr().add(4999).read(), 7);
+    }
+    let file = std::fs::File::from(page.as_fd().try_clone_to_owned().unwrap());
+    assert!(file.set_len(1).is_err(), "it can be shrunk under its readers");
+    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    assert!(Page::open(file.into()).is_err());
+}
+
+#[test]
+fn a_page_that_cannot_be_is_an_error() {
+    for size in [usize::MAX, 1 << 62] {
+        let error = Page::new(c"plait-test", size).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+    }
 }
