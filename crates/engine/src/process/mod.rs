@@ -11,3 +11,9 @@
 //! | `pool` | `ProcessPoolCore`: submit and map | the parent |
 //! | `start` | asks a zygote, or a context of multiprocessing, for a worker | the parent |
 //! | `extent` | large values in segments | both |
+
+pub mod board;
+pub mod codec;
+pub mod protocol;
+#[cfg(test)]
+pub(crate) mod tests;
