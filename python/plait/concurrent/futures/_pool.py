@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import deque
 from concurrent.futures import _base
 from concurrent.futures.thread import BrokenThreadPool as BrokenThreadPool
 from concurrent.futures.thread import ThreadPoolExecutor as _StdlibExecutor
-from itertools import count, islice
+from itertools import count
 from math import ceil
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plait._engine import PoolCore, _close_all_pools
 from plait.concurrent.futures import _Standing
+from plait.concurrent.futures._mapping import check_buffersize, in_order, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import ParamSpec
 
     from plait._engine import Worker
@@ -164,27 +164,15 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
         `plait.progress`.
         What `fn` raises is raised by the iterator, in its place; the calls that have not begun are cancelled then.
         """
-        if buffersize is not None and not isinstance(buffersize, int):
-            raise TypeError("buffersize must be an integer or None")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")
+        check_buffersize(buffersize)
         if timeout is not None:
             timeout + monotonic()  # raises what the standard library raises
         results: Iterator[_T]
         if buffersize is None and type(self).submit is PoolCore.submit:
             results = self._map(fn, iterables, timeout)
         else:
-            results = _lazily(self, fn, iterables, timeout, buffersize)
-        if progress is False:
-            return results
-        from plait.progress import progress as bar
-
-        options = {} if progress is True else dict(progress)
-        try:
-            options.setdefault("total", min(len(iterable) for iterable in iterables))  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            pass  # not known, or no iterables
-        return iter(bar(results, **options))
+            results = in_order(self, fn, iterables, timeout, buffersize)
+        return shown(results, iterables, progress)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. Those submitted are still made, unless `cancel_futures` cancels what has not begun.
@@ -209,46 +197,3 @@ class ThreadPoolExecutor(PoolCore, _StdlibExecutor, metaclass=_Standing):
     @property
     def _work_queue(self) -> _Backlog:  # type: ignore[override]
         return _Backlog(self)
-
-
-def _lazily(
-    executor: ThreadPoolExecutor,
-    fn: Callable[..., _T],
-    iterables: tuple[Iterable[Any], ...],
-    timeout: float | None,
-    buffersize: int | None,
-) -> Iterator[_T]:
-    """The results of a map that reads its iterables lazily, or of an executor whose submit() was overridden."""
-    end = None if timeout is None else timeout + monotonic()
-    calls = zip(*iterables, strict=False)
-    futures = deque(executor.submit(fn, *args) for args in islice(calls, buffersize))
-    # The results do not keep the executor alive.
-    return _lazy_results(weakref.ref(executor), fn, calls if buffersize else iter(()), futures, end)
-
-
-def _lazy_results(
-    executor: weakref.ref[ThreadPoolExecutor],
-    fn: Callable[..., _T],
-    calls: Iterator[tuple[Any, ...]],
-    futures: deque[Future[_T]],
-    end: float | None,
-) -> Generator[_T, None, None]:
-    try:
-        while futures:
-            if pool := executor():
-                futures.extend(pool.submit(fn, *args) for args in islice(calls, 1))
-            del pool
-            # No reference to the future or to its result stays here while the caller has it.
-            yield _result_or_cancel(futures, end)
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _result_or_cancel(futures: deque[Future[_T]], end: float | None) -> _T:
-    future = futures.popleft()
-    try:
-        return future.result(None if end is None else end - monotonic())
-    finally:
-        future.cancel()
-        del future
