@@ -1,4 +1,4 @@
-//! Values there and back, and bytes that are none.
+//! Values there and back, and bytes that are none. A module of `#[cfg(test)]` only.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
