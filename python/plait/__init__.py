@@ -25,6 +25,7 @@ TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from typing import Any
 
+    from plait._pool import Pool
     from plait.concurrent.futures import Future, ThreadPoolExecutor
     from plait.queue import LifoQueue, PriorityQueue, Queue
     from plait.threading import Timer
@@ -33,6 +34,7 @@ _FACES = {
     "plait.threading": ("Timer",),
     "plait.queue": ("LifoQueue", "PriorityQueue", "Queue"),
     "plait.concurrent.futures": ("Future", "ThreadPoolExecutor"),
+    "plait._pool": ("Pool",),
 }
 _FROM = {name: face for face, names in _FACES.items() for name in names}
 
@@ -46,6 +48,7 @@ __all__ = [
     "Future",
     "LifoQueue",
     "Lock",
+    "Pool",
     "PriorityQueue",
     "Queue",
     "RLock",
