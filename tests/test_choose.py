@@ -336,11 +336,11 @@ def test_what_waits_at_the_interpreters_exit_is_made(tmp_path: Path) -> None:
 
             def wait(number):
                 time.sleep(0.002)
-                print(number, flush=True)
+                print(f"{number}\\n", end="", flush=True)
 
             async def nap():
                 await asyncio.sleep(0.05)
-                print("slept", flush=True)
+                print("slept\\n", end="", flush=True)
 
             if __name__ == "__main__":
                 pool = plait.Pool(2)
