@@ -44,6 +44,8 @@ mod engine {
     };
 
     #[pymodule_export]
+    use super::process::extent::Extent;
+    #[pymodule_export]
     use super::queue::{LifoQueue, PriorityQueue, Queue};
 
     /// The native half of `plait.asyncio`: `Lock`, `Event`, `Future` are names of both halves, so it is a module of its own.

@@ -9,6 +9,11 @@
 //! | [`page`] | an anonymous file (memfd), sealed against shrinking, its pages there before they are used, mapped |
 //! | [`memory`] | the same for a ring: mapped so that its bytes follow their end once more |
 //! | [`ring`] | records in order: the producer's end and the consumer's |
+//! | [`lease`] | the word that says who may touch the bytes of a large value |
+//! | [`segment`] | memory for large values: equal slots, and a lease's word for each |
+//! | [`arena`] | the segments of a sender: what is free, what is kept |
+//! | [`offer`] | a slot while its sender holds it |
+//! | [`parcel`] | a large value on its way: packed by the sender, opened by the receiver |
 //! | [`bell`] | how a consumer that sleeps is woken by a producer in another process, and costs nothing while it does not |
 //!
 //! **Trust.** The consumer does not believe what the producer wrote: positions and lengths are checked against the
@@ -22,21 +27,40 @@
 #![warn(missing_docs)]
 
 #[cfg(not(loom))]
+pub mod arena;
+#[cfg(not(loom))]
 mod available;
 pub mod bell;
 #[cfg(not(loom))]
+mod forks;
+pub mod lease;
+#[cfg(not(loom))]
 pub mod memory;
 #[cfg(not(loom))]
+pub mod offer;
+#[cfg(not(loom))]
 pub mod page;
+#[cfg(not(loom))]
+pub mod parcel;
 pub mod ring;
+#[cfg(not(loom))]
+pub mod segment;
 mod sync;
 
+#[cfg(all(test, not(loom)))]
+mod large_tests;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+#[cfg(not(loom))]
+pub use arena::Arena;
 pub use bell::{Bell, Woken};
 #[cfg(not(loom))]
+pub use offer::Offer;
+#[cfg(not(loom))]
 pub use page::Page;
+#[cfg(not(loom))]
+pub use parcel::{Inbox, Parcel, Part};
 pub use ring::{Consumer, Control, Corrupt, Producer};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+use crate::lease::{Standing, Word};
 use crate::ring::{Consumer, Control, Producer};
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -78,5 +79,82 @@ fn a_producer_that_sleeps_for_room_gets_it_and_writes_over_nothing_unread() {
         }
         assert_eq!(bytes, [[0; 8], [1; 8], [2; 8]].concat());
         writer.join().unwrap();
+    });
+}
+
+/// The bytes behind a lease, as loom watches them: written by the sender, read by the receiver.
+struct Slot {
+    word: Word,
+    bytes: loom::cell::UnsafeCell<u32>,
+}
+
+// SAFETY: the models show that nobody reads while somebody writes; loom says so where it is not so.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    fn leaked() -> &'static Self {
+        Box::leak(Box::new(Self {
+            word: Word::default(),
+            bytes: loom::cell::UnsafeCell::new(0),
+        }))
+    }
+
+    fn write(&self, value: u32) {
+        // SAFETY: the model's claim.
+        self.bytes.with_mut(|bytes| unsafe { *bytes = value });
+        self.word.offer(value);
+    }
+
+    /// What the receiver of `life` finds, if it gets the lease.
+    fn read(&self, life: u32) -> Option<u32> {
+        self.word.take(life).then(|| {
+            // SAFETY: the model's claim.
+            let found = self.bytes.with(|bytes| unsafe { *bytes });
+            self.word.release(life);
+            found
+        })
+    }
+}
+
+#[test]
+fn a_slot_is_written_again_only_after_it_was_read() {
+    loom::model(|| {
+        let slot = Slot::leaked();
+        slot.write(1);
+        let reader = loom::thread::spawn(move || assert!(matches!(slot.read(1), None | Some(1))));
+        // Withdrawn, or read to the end: either way it is the sender's.
+        if slot.word.withdraw(1) || slot.word.standing(1) == Standing::Back {
+            slot.write(2);
+            assert_eq!(slot.read(2), Some(2));
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn of_a_withdrawal_and_a_take_one_happens() {
+    loom::model(|| {
+        let slot = Slot::leaked();
+        slot.write(1);
+        let reader = loom::thread::spawn(move || slot.read(1).is_some());
+        let withdrawn = slot.word.withdraw(1);
+        assert_ne!(reader.join().unwrap(), withdrawn);
+        assert_eq!(slot.word.standing(1), Standing::Back);
+    });
+}
+
+#[test]
+fn bytes_that_are_offered_again_are_lost_to_the_sender_while_the_first_receiver_may_read() {
+    loom::model(|| {
+        let slot = Slot::leaked();
+        slot.write(1);
+        let reader = loom::thread::spawn(move || slot.read(1));
+        let lost = slot.word.again(1) == Standing::Lost;
+        let second = slot.read(1);
+        let first = reader.join().unwrap();
+        assert!(first.is_some() || second.is_some());
+        if !lost && slot.word.standing(1) == Standing::Back {
+            slot.write(2);
+        }
     });
 }

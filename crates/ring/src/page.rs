@@ -16,7 +16,7 @@ const FIXED_SIZE: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
 /// So much is allocated by one system call: a signal that comes meanwhile undoes that much and no more.
 const STEP: libc::off_t = 16 << 20;
 /// From here on the system is asked first whether there is so much.
-const LARGE: libc::off_t = 64 << 20;
+const LARGE: libc::off_t = 16 << 20;
 
 pub(crate) fn checked(end: libc::c_int) -> Result<libc::c_int> {
     if end < 0 {
@@ -44,13 +44,19 @@ pub(crate) fn create(name: &CStr, size: usize) -> Result<OwnedFd> {
             Err(error) => return Err(error),
         }
     }
-    // SAFETY: as above.
-    checked(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, FIXED_SIZE | libc::F_SEAL_SEAL) })?;
+    seal_size(file.as_fd())?;
     Ok(file)
 }
 
+/// From here on the size is as it is.
+pub(crate) fn seal_size(file: BorrowedFd<'_>) -> Result<()> {
+    let seals = FIXED_SIZE | libc::F_SEAL_SEAL;
+    // SAFETY: a plain call on an open descriptor.
+    checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+}
+
 /// The limit on files holds for memfds too, and who exceeds it gets a signal (SIGXFSZ), which kills where it is not ignored.
-fn refuse_beyond_limit(size: libc::off_t) -> Result<()> {
+pub(crate) fn refuse_beyond_limit(size: libc::off_t) -> Result<()> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -64,7 +70,7 @@ fn refuse_beyond_limit(size: libc::off_t) -> Result<()> {
 }
 
 /// `fallocate` would not fail, it would have the kernel kill somebody.
-fn refuse_beyond_memory(size: libc::off_t) -> Result<()> {
+pub(crate) fn refuse_beyond_memory(size: libc::off_t) -> Result<()> {
     if size >= LARGE && available().is_some_and(|bytes| bytes < size.unsigned_abs()) {
         return Err(Error::from_raw_os_error(libc::ENOMEM));
     }
@@ -72,7 +78,7 @@ fn refuse_beyond_memory(size: libc::off_t) -> Result<()> {
 }
 
 /// A memfd that cannot be made executable, where the kernel knows that (from 6.3 on, where others are frowned upon).
-fn unnamed(name: &CStr) -> Result<OwnedFd> {
+pub(crate) fn unnamed(name: &CStr) -> Result<OwnedFd> {
     const NOEXEC_SEAL: libc::c_uint = 8;
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     for flags in [flags | NOEXEC_SEAL, flags] {

@@ -233,6 +233,13 @@ class FutureCore:
     def set_result(self, result: Any) -> None: ...
     def set_exception(self, exception: BaseException | None) -> None: ...
 
+@final
+class Extent:
+    """Bytes in shared memory that another process has written: a buffer, read-only."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
 class PoolCore:
     """The native half of `plait.concurrent.futures.ThreadPoolExecutor`."""
 

@@ -14,6 +14,7 @@
 
 pub mod board;
 pub mod codec;
+pub mod extent;
 pub mod protocol;
 #[cfg(test)]
 pub(crate) mod tests;
