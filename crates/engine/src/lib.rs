@@ -32,6 +32,11 @@ mod engine {
         worker::Worker,
     };
     #[pymodule_export]
+    use super::process::{
+        start::{_pidfd, _wait_for_process, ZygoteProcess, ZygoteStarter, ZygoteWorker},
+        zygote::NurseryFace,
+    };
+    #[pymodule_export]
     use super::task::ready::{Already, Ready};
     #[pymodule_export]
     use super::threading::{

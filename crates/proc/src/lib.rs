@@ -5,16 +5,25 @@
 //! | [`link`] | messages with descriptors between two processes of one family |
 //! | [`pidfd`] | a process by a descriptor that means no other one, ever |
 //! | [`memory`] | how much of a process is in memory |
+//! | [`zygote`] | the process that forks workers: its parent's side |
+//! | [`spawn`] | how that process is started |
+//! | [`nursery`] | the same: its own side |
 
 #![warn(missing_docs)]
 
 pub mod link;
 pub mod memory;
+pub mod nursery;
 pub mod pidfd;
+pub mod spawn;
+pub mod zygote;
 
 pub use link::{Link, Message};
 pub use memory::{Meter, Usage};
+pub use nursery::{Nursery, Request};
 pub use pidfd::Pidfd;
+pub use spawn::Command;
+pub use zygote::{Worker, Zygote};
 
 use std::io::{Error, Result};
 

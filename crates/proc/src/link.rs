@@ -321,8 +321,6 @@ fn read_all(file: &OwnedFd) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use std::io::{Read, Write};
 

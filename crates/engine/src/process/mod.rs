@@ -10,11 +10,14 @@
 //! | `reader` | the thread that reads when nobody else does | the parent |
 //! | `pool` | `ProcessPoolCore`: submit and map | the parent |
 //! | `start` | asks a zygote, or a context of multiprocessing, for a worker | the parent |
+//! | `zygote` | the requests of a zygote's parent | the zygote |
 //! | `extent` | large values in segments | both |
 
 pub mod board;
 pub mod codec;
 pub mod extent;
 pub mod protocol;
+pub mod start;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod zygote;

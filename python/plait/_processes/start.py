@@ -1,0 +1,209 @@
+"""How a pool's workers are started: by plait's zygote, or by a context of `multiprocessing`.
+
+A starter has `start(link_fd, stderr_fd)`, which gives a handle (see `handles`). The zygote's starter is native, so that
+the engine can start a worker without the GIL; what a worker of it inherits is said here, by `prepare`, each time that
+an attached thread starts one.
+
+A process has one zygote, made at the first need or by `prestart()`; a fork of the process makes its own.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import pickle
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from plait import _engine, _install
+
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from multiprocessing.context import BaseContext
+    from typing import Any
+
+    from plait._engine import Zygote, ZygoteStarter
+    from plait._processes.handles import ContextProcess
+
+__all__ = ["context_starter", "prepare", "prestart", "zygote_starter"]
+
+# Loads plait from where the parent has it, whatever is in the current directory.
+_CODE = """\
+import sys as _s
+if _s.path[:1] == [""]: del _s.path[0]
+import importlib.util as _u
+_p = _u.spec_from_file_location("plait", {init!r})
+_s.modules["plait"] = _m = _u.module_from_spec(_p)
+_p.loader.exec_module(_m)
+from plait._processes.zygote import main
+main()
+"""
+
+_ENTRY = "plait._processes.worker"  # its main() is what a worker does
+
+_lock = _thread.allocate_lock()
+_zygote: Zygote | None = None
+_environment: dict[bytes, bytes] = {}  # the zygote's
+_preload: list[str] = []
+
+
+def prestart(preload: Iterable[str] = ()) -> None:
+    """Start the zygote now, so that the first pool need not wait for it (some 30 ms).
+
+    `preload` names modules that the zygote imports, so that every worker has them from its beginning and shares their
+    memory. They must start no threads when they are imported, as numpy may: a process with threads should not be forked.
+    Modules that are named after the zygote has been started are ignored.
+    """
+    _preload.extend(name for name in preload if name not in _preload)
+    _current().ensure()
+
+
+def zygote_starter() -> ZygoteStarter:
+    """Give a starter whose workers are forked by plait's zygote, which is started with the first of them."""
+    starter = _engine.ZygoteStarter(_current())
+    prepare(starter)
+    return starter
+
+
+def _current() -> Zygote:
+    global _zygote
+    with _lock:
+        if _zygote is None or not _zygote.is_ours():
+            _environment.clear()
+            _environment.update(os.environb)
+            _zygote = _engine.Zygote(_command(), [b"%b=%b" % item for item in _environment.items()], _first())
+        return _zygote
+
+
+def _after_fork() -> None:
+    global _lock, _zygote
+    _lock = _thread.allocate_lock()  # perhaps another thread held it
+    _zygote = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _command() -> list[bytes]:
+    from multiprocessing import spawn, util
+
+    flags: list[str] = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    code = _CODE.format(init=str(Path(__file__).parents[1] / "__init__.py"))
+    return [os.fsencode(part) for part in (spawn.get_executable(), *flags, "-c", code)]
+
+
+def _first() -> bytes:
+    preload = list(_preload)
+    if "cloudpickle" in sys.modules:
+        preload.append("cloudpickle")
+    return pickle.dumps({"sys_path": _path(), "installed": _install.is_installed(), "preload": preload})
+
+
+def _path() -> list[str]:
+    from multiprocessing import process
+
+    here = process.ORIGINAL_DIR  # type: ignore[attr-defined]
+    return [here if part == "" and here is not None else part for part in sys.path]
+
+
+def prepare(starter: ZygoteStarter) -> None:
+    """Have the starter's next workers inherit what this process is now.
+
+    That is: arguments, `sys.path`, current directory, environment, umask, the start method of `multiprocessing` and its
+    key, the resource tracker if there is one, and whether plait is installed.
+    """
+    import multiprocessing
+    from multiprocessing import process, resource_tracker, util
+
+    environment = dict(os.environb)
+    me = process.current_process()
+    data: dict[str, Any] = {
+        "sys_path": _path(),
+        "sys_argv": getattr(sys, "argv", None),
+        "dir": _directory(),
+        "orig_dir": process.ORIGINAL_DIR,  # type: ignore[attr-defined]
+        "umask": _umask(),
+        "environment": None if environment == _environment else environment,
+        "authkey": bytes(me.authkey),
+        "parent": (me.name, os.getpid()),
+        "identity": me._identity,  # type: ignore[attr-defined]
+        "start_method": multiprocessing.get_start_method(allow_none=True),
+        "log_to_stderr": util._log_to_stderr,  # type: ignore[attr-defined]
+        "log_level": util._logger.getEffectiveLevel() if util._logger is not None else None,  # type: ignore[attr-defined]
+        "installed": _install.is_installed(),
+        "tracker": False,
+        "entry": _ENTRY,
+    }
+    fds = []
+    tracker = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
+    if tracker is not None:
+        data["tracker"] = True
+        fds.append(tracker)
+    starter._prepare(pickle.dumps(data, pickle.HIGHEST_PROTOCOL), fds)
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return None
+
+
+def _umask() -> int | None:
+    """The umask, which the system call tells only by setting it, for all threads."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+class context_starter:
+    """Starts workers as processes of a context of `multiprocessing`: fork, forkserver or spawn.
+
+    What a worker needs beside its link goes the way of that context: `hello`, the dict with `initializer` and
+    `initargs`, is an argument of the process, so it may hold what is only inherited (queues and locks of
+    `multiprocessing`).
+    """
+
+    def __init__(self, context: BaseContext, hello: dict[str, Any] | None = None) -> None:
+        self.context = context
+        self._hello = hello
+
+    def start(self, link: int, stderr: int) -> ContextProcess:
+        """Start a worker that has this link to its parent and this standard error."""
+        from plait._processes.handles import ContextProcess
+
+        process: Any = self.context.Process(  # type: ignore[attr-defined]
+            target=_serve, args=(_ENTRY, _Passed(link), _Passed(stderr), self._hello)
+        )
+        process.start()
+        return ContextProcess(process)
+
+
+class _Passed:
+    """A descriptor on its way to a process that is being started, as that process's context passes descriptors."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing import reduction
+
+        return _received, (reduction.DupFd(self.fd),)
+
+
+def _received(passed: Any) -> _Passed:
+    return _Passed(passed.detach())
+
+
+def _serve(entry: str, link: _Passed, stderr: _Passed, hello: dict[str, Any] | None) -> None:
+    """What a process of a context does: it is a worker until it ends."""
+    os.dup2(stderr.fd, 2)
+    os.close(stderr.fd)
+    import_module(entry).main(link.fd, hello)

@@ -1,0 +1,177 @@
+"""The zygote: a process with one thread that has loaded what workers need, and forks one for each request.
+
+It is exec'd, so it has nothing of its parent's threads, locks and open files; it never runs the program's `__main__`.
+Between requests `plait._engine.Nursery` waits, reaps and watches the parent; here is what needs Python: the fork, and
+what the child makes of itself before it is a worker.
+
+A child waits for the word that its parent has been told of it. Where the zygote dies before, the child ends: so a
+request without an answer has started nobody.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import sys
+from importlib import import_module
+
+from plait import _engine
+
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Serve the parent whose descriptors this process was exec'd with, until that one is gone."""
+    status = 1
+    try:
+        nursery = _engine.Nursery()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business, and workers ignore it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        while (request := nursery.request()) is not None:
+            ticket, data, fds = request
+            if ticket is None:
+                _load(**pickle.loads(data))
+            else:
+                _fork(nursery, ticket, data, fds)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _load(sys_path: list[str], preload: list[str], installed: bool) -> None:
+    sys.path[:] = sys_path
+    if installed:
+        import plait
+
+        plait.install()
+    import traceback  # noqa: F401
+
+    for name in ("plait._processes.worker", *preload):
+        try:
+            __import__(name)
+        except Exception:
+            pass  # who needs it will see what is wrong
+    gc.collect()
+    gc.freeze()  # children leave these objects alone, so their pages stay shared
+
+
+def _fork(nursery: _engine.Nursery, ticket: int, data: bytes, fds: list[int]) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    told, tell = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        nursery.failed(ticket, error.errno or 0)
+    else:
+        if pid == 0:
+            _child(nursery, ticket, data, fds, told, tell)
+        try:
+            nursery.forked(ticket, pid)
+            os.write(tell, b"\0")
+        except OSError:
+            pass  # the child ends, or has been killed
+    for fd in (told, tell, *fds):
+        os.close(fd)
+
+
+def _child(nursery: _engine.Nursery, ticket: int, data: bytes, fds: list[int], told: int, tell: int) -> NoReturn:
+    status = 1
+    try:
+        parent = nursery.leave()
+        os.close(tell)
+        link, stderr, *others = fds
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        entry = _become(ticket, parent, others, **pickle.loads(data))
+        for fd in others:  # standard output
+            os.dup2(fd, 1)
+            os.close(fd)
+        if os.read(told, 1):
+            os.close(told)
+            import_module(entry).main(link, None)
+            status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _become(
+    ticket: int,
+    sentinel: int,
+    fds: list[int],
+    sys_path: list[str],
+    sys_argv: list[str] | None,
+    dir: str | None,
+    orig_dir: str | None,
+    umask: int | None,
+    environment: dict[bytes, bytes] | None,
+    authkey: bytes,
+    parent: tuple[str, int],
+    identity: tuple[int, ...],
+    start_method: str | None,
+    log_to_stderr: bool,
+    log_level: int | None,
+    installed: bool,
+    tracker: bool,
+    entry: str,
+) -> str:
+    """Make this process what its parent's children are; what it uses up of `fds` it takes out. Gives back `entry`."""
+    import multiprocessing
+    from multiprocessing import process, resource_tracker, util
+
+    from plait import _install
+    from plait._processes.handles import zygote_process_name
+
+    sys.path[:] = sys_path
+    if sys_argv is not None:
+        sys.argv[:] = sys_argv
+    if umask is not None:
+        os.umask(umask)
+    if dir is not None:
+        try:
+            os.chdir(dir)
+        except OSError:
+            pass
+    if environment is not None:
+        os.environb.clear()
+        os.environb.update(environment)
+    if tracker:
+        resource_tracker._resource_tracker._fd = fds.pop(0)  # type: ignore[attr-defined]
+    if installed != _install.is_installed():
+        (_install.install if installed else _install.uninstall)()
+
+    me: Any = process.BaseProcess.__new__(process.BaseProcess)
+    me._identity = (*identity, ticket)
+    me._name = zygote_process_name(ticket)
+    me._parent_name, me._parent_pid = parent
+    me._popen = None
+    me._closed = False
+    me._config = {"authkey": process.AuthenticationString(authkey), "semprefix": "/mp"}  # type: ignore[attr-defined]
+    module: Any = process
+    module.ORIGINAL_DIR = orig_dir
+    module._current_process = me
+    module._parent_process = module._ParentProcess(*parent, sentinel)
+    util._finalizer_registry.clear()  # type: ignore[attr-defined]
+    util._run_after_forkers()  # type: ignore[attr-defined]
+    if log_to_stderr:
+        util.log_to_stderr()
+    if log_level is not None:
+        util.get_logger().setLevel(log_level)
+    if start_method is not None:
+        multiprocessing.set_start_method(start_method, force=True)
+    if (numpy := sys.modules.get("numpy")) is not None:  # preloaded: each worker its own numbers
+        numpy.random.seed()
+    return entry
