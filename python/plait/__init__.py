@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plait._pool import Pool
+    from plait._processes.start import prestart
     from plait.concurrent.futures import Future, ThreadPoolExecutor
     from plait.queue import LifoQueue, PriorityQueue, Queue
     from plait.threading import Timer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _FACES = {
     "plait.threading": ("Timer",),
     "plait.queue": ("LifoQueue", "PriorityQueue", "Queue"),
+    "plait._processes.start": ("prestart",),
     "plait.concurrent.futures": ("Future", "ThreadPoolExecutor"),
     "plait._pool": ("Pool",),
 }
@@ -58,6 +60,7 @@ __all__ = [
     "__version__",
     "install",
     "installed",
+    "prestart",
     "progress",
     "uninstall",
 ]

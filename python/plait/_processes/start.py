@@ -53,7 +53,7 @@ def prestart(preload: Iterable[str] = ()) -> None:
     """Start the zygote now, so that the first pool need not wait for it (some 30 ms).
 
     `preload` names modules that the zygote imports, so that every worker has them from its beginning and shares their
-    memory. They must start no threads when they are imported, as numpy may: a process with threads should not be forked.
+    memory. They must start no threads when they are imported, as numpy may: a threaded process is not forked well.
     Modules that are named after the zygote has been started are ignored.
     """
     _preload.extend(name for name in preload if name not in _preload)
@@ -128,7 +128,7 @@ def prepare(starter: ZygoteStarter) -> None:
         "environment": None if environment == _environment else environment,
         "authkey": bytes(me.authkey),
         "parent": (me.name, os.getpid()),
-        "identity": me._identity,  # type: ignore[attr-defined]
+        "identity": me._identity,
         "start_method": multiprocessing.get_start_method(allow_none=True),
         "log_to_stderr": util._log_to_stderr,  # type: ignore[attr-defined]
         "log_level": util._logger.getEffectiveLevel() if util._logger is not None else None,  # type: ignore[attr-defined]
