@@ -32,6 +32,8 @@ mod engine {
         worker::Worker,
     };
     #[pymodule_export]
+    use super::process::pool::{ProcessPoolCore, crew::Crew};
+    #[pymodule_export]
     use super::process::{
         start::{_pidfd, _wait_for_process, ZygoteProcess, ZygoteStarter, ZygoteWorker},
         zygote::NurseryFace,
@@ -139,6 +141,7 @@ mod engine {
         task::init(module.py());
         threading::init(module.py())?;
         futures::init(module.py())?;
+        process::pool::init(module.py())?;
         queue::init(module)?;
         deadlock::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

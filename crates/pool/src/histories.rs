@@ -102,6 +102,13 @@ impl World {
                             None => {}
                         }
                     }
+                    Action::Reclaim(worker, task) => {
+                        let process = self.processes.get_mut(&worker).unwrap();
+                        if let Some(at) = process.ring.iter().position(|its| *its == task) {
+                            process.ring.remove(at);
+                            self.stage.policy.reclaimed(worker, task, &mut self.stage.out);
+                        }
+                    }
                     Action::Interrupt(worker, task) => {
                         let process = self.processes.get_mut(&worker).unwrap();
                         process.interrupted = process.runs == Some(task);
@@ -146,6 +153,10 @@ impl World {
         self.now += self.dice.roll(4);
         self.stage.policy.tick(self.now, &mut self.stage.out);
         self.carry_out();
+        if self.dice.roll(5) == 0 {
+            self.stage.policy.rebalance(&mut self.stage.out);
+            self.carry_out();
+        }
         if !calm && self.dice.roll(10) == 0 {
             let some: Vec<_> = self
                 .calls

@@ -23,6 +23,8 @@
 //! | --- | --- |
 //! | [`policy`] | the events, and what follows from them |
 //! | `placing` | which worker gets the next task, and when another one is started |
+//! | `balance` | tasks that lie behind a long one go to whoever has nothing to do |
+//! | `ending` | closing, giving up, workers that are made to go |
 //! | [`task`] | one call: its promises and where it is |
 //! | [`worker`] | one process as the policy sees it, and how deep its ring is filled |
 //! | [`line`] | the tasks that wait, by priority, then in order |
@@ -30,6 +32,8 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod balance;
+mod ending;
 #[cfg(test)]
 mod histories;
 pub mod line;

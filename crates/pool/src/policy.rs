@@ -42,6 +42,9 @@ pub enum Action {
     Retire(WorkerId),
     /// Complete the future: the task will have no result.
     Settle(TaskId, Verdict),
+    /// Take the record back if it is not claimed, for another worker or for none; report [`Policy::reclaimed`] if that
+    /// worked, and nothing if not.
+    Reclaim(WorkerId, TaskId),
 }
 
 /// What [`Policy::cancel`] came to.
@@ -70,6 +73,8 @@ pub struct Policy {
     stillborn: u32,
     pub(crate) closed: bool,
     pub(crate) broken: bool,
+    /// Closed, and what has not begun is not to begin any more.
+    pub(crate) dropping: bool,
 }
 
 impl Policy {
@@ -87,6 +92,7 @@ impl Policy {
             stillborn: 0,
             closed: false,
             broken: false,
+            dropping: false,
         }
     }
 
@@ -192,9 +198,10 @@ impl Policy {
                 }
             }
         }
-        if self.stillborn >= self.settings.stillborn.max(1) {
+        if self.broken || self.stillborn >= self.settings.stillborn.max(1) {
             self.give_up(out);
         }
+        self.drop_waiting(out);
         self.place(out);
     }
 
@@ -271,13 +278,10 @@ impl Policy {
         }
     }
 
-    /// Takes no more calls; with `cancel`, those that wait are settled. Workers end when nothing is left.
-    pub fn close(&mut self, cancel: bool, out: &mut Vec<Action>) {
-        self.closed = true;
-        while cancel && let Some(task) = self.next_waiting() {
-            self.settle(task, Verdict::Cancelled, out);
-        }
-        self.place(out);
+    /// Whether it takes no more calls because no worker can be had.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether all is over: closed, nothing left, nobody there.
@@ -323,7 +327,7 @@ impl Policy {
     }
 
     /// A worker that has had all it may have goes when it has done it.
-    fn retire_if_worn(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+    pub(crate) fn retire_if_worn(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
         if let Some(its) = self.workers.get_mut(worker.0)
             && its.life == Life::Worn
             && its.leases.is_empty()
@@ -361,18 +365,6 @@ impl Policy {
     pub(crate) fn settle(&mut self, task: TaskId, verdict: Verdict, out: &mut Vec<Action>) {
         if self.tasks.remove(task.0).is_some() {
             out.push(Action::Settle(task, verdict));
-        }
-    }
-
-    /// No worker comes up: what waits is settled, so that nobody waits for ever.
-    fn give_up(&mut self, out: &mut Vec<Action>) {
-        self.broken = true;
-        while let Some(task) = self.next_waiting() {
-            self.settle(task, Verdict::Broken, out);
-        }
-        let all: Vec<_> = self.workers.iter().map(|(key, _)| WorkerId(key)).collect();
-        for worker in all {
-            self.kill(worker, out);
         }
     }
 }

@@ -14,6 +14,12 @@ impl Key {
         (self.generation as u64) << 32 | self.place as u64
     }
 
+    /// Its place: small, and used again under another generation.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        self.place as usize
+    }
+
     /// From such a number: whatever it is, a key that is not valid finds nothing.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the halves are taken apart")]
@@ -51,7 +57,8 @@ impl<T> Slab<T> {
     pub fn insert(&mut self, value: T) -> Key {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
-                generation: 0,
+                // From 1 on, so that no key is 0 as a number.
+                generation: 1,
                 value: None,
             });
             u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)

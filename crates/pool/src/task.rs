@@ -15,6 +15,12 @@ impl TaskId {
         self.0.to_bits()
     }
 
+    /// Its place among those that are not settled: small numbers, used again for others when it is settled.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        self.0.place()
+    }
+
     /// From a record. A number that names no task is found out when it is used.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {

@@ -54,10 +54,7 @@ fn a_death_costs_the_task_that_ran_and_no_other() {
     let (mut stage, first, worker) = Stage::with_worker(Call::default());
     let second = stage.submit(Call::default());
     let third = stage.submit(Call::default());
-    assert_eq!(
-        stage.actions(),
-        [Action::Send(worker, second), Action::Send(worker, third)]
-    );
+    assert_eq!(stage.actions(), [Action::Send(worker, second)]);
     stage.policy.died(worker, Some(first), &mut stage.out);
     let actions = stage.actions();
     let [Action::Settle(lost, Verdict::WorkerDied), Action::Start(other)] = actions[..] else {
@@ -276,4 +273,50 @@ fn closing_lets_the_rest_be_done_or_settles_it() {
         stage.policy.died(worker, None, &mut stage.out);
         assert!(stage.policy.is_over());
     }
+}
+
+#[test]
+fn what_lies_behind_a_long_task_goes_to_a_worker_that_has_nothing_to_do() {
+    let mut stage = Stage::new(SETTINGS);
+    let tasks = [0; 4].map(|_| stage.submit(Call::default()));
+    let [Action::Start(one), Action::Start(two)] = stage.actions()[..] else {
+        panic!("two workers are started")
+    };
+    stage.policy.up(one, &mut stage.out);
+    stage.policy.up(two, &mut stage.out);
+    stage.actions();
+    assert!(!stage.policy.is_lopsided());
+    stage
+        .policy
+        .finished(two, tasks[2], 1_000_000_000, &mut stage.out);
+    stage
+        .policy
+        .finished(two, tasks[3], 1_000_000_000, &mut stage.out);
+    assert!(stage.policy.is_lopsided());
+    stage.policy.rebalance(&mut stage.out);
+    assert_eq!(stage.actions(), [Action::Reclaim(one, tasks[1])]);
+    stage.policy.reclaimed(one, tasks[1], &mut stage.out);
+    assert_eq!(stage.actions(), [Action::Send(two, tasks[1])]);
+    assert!(!stage.policy.is_lopsided());
+}
+
+#[test]
+fn closing_takes_back_what_lies_in_rings() {
+    let (mut stage, running, worker) = Stage::with_worker(Call::default());
+    let leased = stage.submit(Call::default());
+    stage.actions();
+    stage.policy.close(true, &mut stage.out);
+    assert_eq!(
+        stage.actions(),
+        [
+            Action::Reclaim(worker, leased),
+            Action::Reclaim(worker, running),
+            Action::Retire(worker)
+        ]
+    );
+    stage.policy.reclaimed(worker, leased, &mut stage.out);
+    assert_eq!(stage.actions(), [Action::Settle(leased, Verdict::Cancelled)]);
+    assert!(stage.policy.finished(worker, running, 1, &mut stage.out));
+    stage.policy.died(worker, None, &mut stage.out);
+    assert!(stage.policy.is_over());
 }

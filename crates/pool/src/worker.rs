@@ -15,8 +15,8 @@ pub const AHEAD: Nanos = 1_000_000;
 pub const SHALLOW: usize = 2;
 /// And so many at most.
 pub const DEEP: usize = 512;
-/// What is known of a new worker's tasks: nothing, so they may be short. The first ones tell.
-const UNKNOWN: usize = 64;
+/// What is known of a new worker's tasks: nothing, so they may be long. The first one tells.
+const UNKNOWN: usize = SHALLOW;
 
 /// A worker's name. Never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +27,18 @@ impl WorkerId {
     #[must_use]
     pub const fn to_bits(self) -> u64 {
         self.0.to_bits()
+    }
+
+    /// From such a number. One that names no worker is found out when it is used.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(Key::from_bits(bits))
+    }
+
+    /// Its place among those that are there: small numbers, used again for others.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        self.0.place()
     }
 }
 

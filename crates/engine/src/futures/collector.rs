@@ -5,8 +5,9 @@
 //!
 //! One guard is around both the list and the waiting thread, so no wake-up can be lost.
 
-use super::future::{FutureCore, Outcome};
+use super::future::FutureCore;
 use super::observer::Ear;
+use super::outcome::Outcome;
 use super::{crew, face};
 use crate::deadlock::Reason;
 use crate::door;
@@ -208,7 +209,7 @@ impl Collector {
                 match core.get().cell.observe(Ear::Sink(slf.clone().into_any().into())) {
                     Observe::Added => continue,
                     Observe::Done(_) => {
-                        let failed = matches!(core.get().cell.value(), Some(Outcome::Error(_)));
+                        let failed = core.get().cell.value().is_some_and(Outcome::failed);
                         this.add(&future, failed).notify();
                         continue;
                     }
@@ -339,7 +340,7 @@ pub fn _done_of<'py>(futures: &Bound<'py, PySet>) -> PyResult<(Bound<'py, PySet>
         let state = match future.cast::<FutureCore>() {
             Ok(core) => {
                 let core = core.get();
-                failed |= matches!(core.cell.value(), Some(Outcome::Error(_)));
+                failed |= core.cell.value().is_some_and(Outcome::failed);
                 if core.cell.is_manual() {
                     None
                 } else {

@@ -7,12 +7,13 @@
 use super::crew;
 use super::face;
 use super::observer::{self, Ear};
+use super::outcome::{Outcome, give};
 use super::private::Private;
 use crate::deadlock::{Link, Reason};
 use crate::door;
-use crate::held::Held;
 use crate::hot;
 use crate::limit::Limit;
+use crate::process::driver::Driver;
 use plait_core::cell::{Cancel, Cell, Done, Finish, Start, State};
 use plait_core::clock;
 use plait_core::graph::Wait;
@@ -21,17 +22,8 @@ use pyo3::exceptions::PyTimeoutError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-
-/// What a future ends with.
-#[derive(Debug)]
-pub enum Outcome {
-    /// A result.
-    Value(Held),
-    /// An exception: an instance of `BaseException`.
-    Error(Held),
-}
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The native half of `plait.Future`.
 #[pyclass(frozen, subclass, module = "plait.concurrent.futures")]
@@ -42,6 +34,9 @@ pub struct FutureCore {
     pub runner: AtomicUsize,
     /// The crew in whose queue it was put, or 0.
     pub crew: AtomicU32,
+    /// The pool of processes that it comes from, and the number of its call there, where its cell stays PENDING to the end.
+    pub origin: Option<Arc<Driver>>,
+    pub task: AtomicU64,
     /// What the private attributes show, once somebody has asked.
     pub private: OnceLock<Box<Private>>,
 }
@@ -67,7 +62,7 @@ impl Reason for Awaited<'_> {
     }
 
     fn link(&self) -> Link {
-        match self.future.cell.state() {
+        match self.future.state() {
             State::Running => Link::Run,
             _ => Link::Queued,
         }
@@ -75,6 +70,23 @@ impl Reason for Awaited<'_> {
 }
 
 impl FutureCore {
+    /// Where in its life it is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match (self.cell.state(), &self.origin) {
+            (State::Pending, Some(driver)) if driver.is_running(self.task.load(Ordering::Relaxed)) => {
+                State::Running
+            }
+            (state, _) => state,
+        }
+    }
+
+    /// Whether it has been cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.cell.state(), State::Cancelled | State::Notified)
+    }
+
     /// Who could end a wait for it: the worker that runs it; all workers of a pool that can have no more.
     pub fn resolvers(&self) -> Wait {
         let resolvers = match self.cell.state() {
@@ -101,6 +113,9 @@ impl FutureCore {
             spin: crew::spin(self.crew.load(Ordering::Relaxed)),
         };
         let reason = Awaited { object, future: self };
+        if let Some(driver) = &self.origin {
+            driver.help(py, limit, || self.cell.state().is_done() || self.cell.is_manual());
+        }
         door::wait(py, &site, limit, &reason)
     }
 
@@ -183,7 +198,7 @@ impl FutureCore {
     /// # Errors
     /// `InvalidStateError` if it is done, and what a callback raises, if it is no `Exception`.
     pub fn finish(slf: &Bound<'_, PyAny>, core: &Self, outcome: Outcome) -> PyResult<()> {
-        let failed = matches!(outcome, Outcome::Error(_));
+        let failed = outcome.failed();
         match core.cell.finish(outcome) {
             Finish::Finished(crowd) => observer::tell(slf, crowd, failed),
             Finish::Invalid(_, state) => {
@@ -196,6 +211,8 @@ impl FutureCore {
             Finish::Manual(Outcome::Error(error)) => {
                 face::call_stdlib(slf, "set_exception", Some(&error.into_bound(slf.py()))).map(drop)
             }
+            // The driver of a pool of processes completes its futures itself.
+            Finish::Manual(Outcome::Packed(_)) => Ok(()),
         }
     }
 
@@ -205,7 +222,16 @@ impl FutureCore {
     /// What a callback raises, if it is no `Exception`.
     pub fn cancel(slf: &Bound<'_, PyAny>, core: &Self) -> PyResult<bool> {
         match core.cell.cancel() {
-            Cancel::Cancelled(crowd) => observer::tell(slf, crowd, false).map(|()| true),
+            Cancel::Cancelled(crowd) => {
+                if let Some(driver) = &core.origin {
+                    driver.cancel(core.task.load(Ordering::Relaxed));
+                    // The worker lets go of it by and by; nobody has to wait for that to hear of it.
+                    if let Start::Cancelled(rest) = core.cell.start() {
+                        observer::tell(slf, rest, false)?;
+                    }
+                }
+                observer::tell(slf, crowd, false).map(|()| true)
+            }
             Cancel::Already => Ok(true),
             Cancel::TooLate => Ok(false),
             Cancel::Manual => face::call_stdlib(slf, "cancel", None)?.extract(),
@@ -240,24 +266,6 @@ pub fn name(state: State) -> &'static str {
     }
 }
 
-/// A new reference to the result; or null, with the exception raised as by a `raise` statement.
-#[inline]
-pub fn give(outcome: &Outcome) -> *mut PyObject {
-    // SAFETY: the thread is attached, as whoever has the outcome shows; an outcome's error is an exception.
-    unsafe {
-        match outcome {
-            Outcome::Value(value) => {
-                ffi::Py_INCREF(value.as_ptr());
-                value.as_ptr()
-            }
-            Outcome::Error(error) => {
-                ffi::PyErr_SetObject(ffi::Py_TYPE(error.as_ptr()).cast(), error.as_ptr());
-                std::ptr::null_mut()
-            }
-        }
-    }
-}
-
 /// As [`give`], as a `Result`.
 fn given(py: Python<'_>, outcome: &Outcome) -> PyResult<*mut PyObject> {
     match give(outcome) {
@@ -273,7 +281,7 @@ fn given(py: Python<'_>, outcome: &Outcome) -> PyResult<*mut PyObject> {
 #[inline]
 pub unsafe fn new_future(crew: u32) -> *mut PyObject {
     // SAFETY: the caller's promise.
-    unsafe { allocate(face::future_class(), crew) }
+    unsafe { allocate(face::future_class(), crew, None) }
 }
 
 /// As [`new_future`], for a future that no Python code gets to see: without what the class adds (attributes, weak
@@ -285,7 +293,7 @@ pub unsafe fn new_future(crew: u32) -> *mut PyObject {
 pub unsafe fn hidden_future(crew: u32) -> *mut PyObject {
     // SAFETY: the caller's promise.
     unsafe {
-        let object = allocate(FutureCore::type_object_raw(Python::assume_attached()), crew);
+        let object = allocate(FutureCore::type_object_raw(Python::assume_attached()), crew, None);
         if !object.is_null() {
             ffi::PyObject_GC_UnTrack(object.cast());
         }
@@ -293,8 +301,29 @@ pub unsafe fn hidden_future(crew: u32) -> *mut PyObject {
     }
 }
 
+/// A pending future of a pool of processes, owned by the caller; `hidden` as [`hidden_future`]. Null if there is no memory.
+///
+/// # Safety
+/// As [`new_future`].
 #[inline]
-unsafe fn allocate(class: *mut ffi::PyTypeObject, crew: u32) -> *mut PyObject {
+pub unsafe fn future_of(driver: &Arc<Driver>, hidden: bool) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let class = if hidden {
+            FutureCore::type_object_raw(Python::assume_attached())
+        } else {
+            face::future_class()
+        };
+        let object = allocate(class, 0, Some(Arc::clone(driver)));
+        if hidden && !object.is_null() {
+            ffi::PyObject_GC_UnTrack(object.cast());
+        }
+        object
+    }
+}
+
+#[inline]
+unsafe fn allocate(class: *mut ffi::PyTypeObject, crew: u32, origin: Option<Arc<Driver>>) -> *mut PyObject {
     // SAFETY: the class is FutureCore or derives from it, so what the interpreter allocates has room for its value at the
     // place where `hot::this` finds it; nothing has been there, so nothing is dropped.
     unsafe {
@@ -303,6 +332,7 @@ unsafe fn allocate(class: *mut ffi::PyTypeObject, crew: u32) -> *mut PyObject {
             let core: *const FutureCore = hot::this::<FutureCore>(object);
             core.cast_mut().write(FutureCore {
                 crew: AtomicU32::new(crew),
+                origin,
                 ..FutureCore::default()
             });
         }

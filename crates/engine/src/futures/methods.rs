@@ -1,17 +1,19 @@
 //! The methods and attributes of `FutureCore`, as Python sees them.
 
 use super::face;
-use super::future::{FutureCore, Outcome, give, name};
+use super::future::{FutureCore, name};
 use super::observer::{self, Ear};
+use super::outcome::{Outcome, give};
 use super::private::put;
 use crate::held::Held;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
+use crate::process::outcome::Opened;
 use plait_core::cell::{Few, Observe, State};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 unsafe extern "C" fn result(
@@ -51,8 +53,10 @@ unsafe extern "C" fn exception(
             let [timeout] = args.bind(py, "Future.exception", ["timeout"], 0)?;
             let timeout = Bound::from_borrowed_ptr_or_opt(py, timeout);
             match core.outcome(py, slf, || Limit::from_timeout(timeout.as_ref()))? {
-                Some(Outcome::Value(_)) => Ok(hot::none()),
-                Some(Outcome::Error(error)) => Ok(error.clone_ref(py).into_ptr()),
+                Some(outcome) => Ok(match outcome.open(py) {
+                    Opened::Value(_) => hot::none(),
+                    Opened::Error(error) => Held::new(error).into_ptr(),
+                }),
                 None => {
                     let slf = Bound::from_borrowed_ptr(py, slf);
                     face::call_stdlib(&slf, "exception", timeout.as_ref()).map(Bound::into_ptr)
@@ -92,8 +96,8 @@ impl FutureCore {
     /// # Errors
     /// What the visitor returns.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(Outcome::Value(object) | Outcome::Error(object)) = self.cell.value_before() {
-            object.traverse(visit)?;
+        if let Some(outcome) = self.cell.value_before() {
+            outcome.traverse(visit)?;
         }
         let mut end = Ok(());
         self.cell.try_each(|ear| {
@@ -124,12 +128,23 @@ impl FutureCore {
 
     /// Whether it has been cancelled.
     fn cancelled(&self) -> bool {
-        matches!(self.cell.state(), State::Cancelled | State::Notified)
+        self.is_cancelled()
     }
 
     /// Whether a worker runs it now.
     fn running(&self) -> bool {
-        self.cell.state() == State::Running
+        self.state() == State::Running
+    }
+
+    /// What is known of a call that a process has made, as a dict (times in seconds, memory in bytes): `queued`,
+    /// `submitted`, `started`, `ended` (of `time.monotonic()`), `ran`, `cpu`, `peak`, `worker` (its pid), `attempts`. None
+    /// while it is not done, and for the futures of other pools.
+    #[getter]
+    fn telemetry<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        match self.cell.value_before() {
+            Some(Outcome::Packed(packed)) => packed.telemetry.to_dict(py).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Has `fn` called with this future when it is done: at once if it is. What it raises is logged.
@@ -166,7 +181,7 @@ impl FutureCore {
 
     #[getter]
     fn _state(&self) -> &'static str {
-        name(self.cell.state())
+        name(self.state())
     }
 
     #[setter(_state)]
@@ -246,7 +261,7 @@ impl FutureCore {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let (py, core) = (slf.py(), slf.get());
-        let state = core.cell.state();
+        let state = core.state();
         let text = match state {
             State::Pending => "pending",
             State::Running => "running",

@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`future`] | `FutureCore`: what can be done with a future, over a [`Cell`](plait_core::Cell) |
+//! | [`outcome`] | what a future ends with |
 //! | [`methods`] | the same, as Python sees it |
 //! | [`private`] | the attributes that the standard library's own code reads and writes |
 //! | [`observer`] | who is told when a future is done: callbacks and collectors |
@@ -21,6 +22,7 @@ pub mod future;
 pub mod job;
 pub mod methods;
 pub mod observer;
+pub mod outcome;
 pub mod pool;
 pub mod private;
 pub mod results;

@@ -6,9 +6,10 @@
 //! woken and wait again on that Condition. So what such code does is what it did before, to the letter.
 
 use super::face;
-use super::future::{FutureCore, Outcome};
+use super::future::FutureCore;
 use super::observer::Ear;
 use crate::held::Held;
+use crate::process::outcome::Opened;
 use plait_core::Latch;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
@@ -148,11 +149,15 @@ impl FutureCore {
                 },
             )
         });
-        let value = written.or_else(|| match self.cell.value_before() {
-            Some(Outcome::Value(value)) if !exception => Some(value.clone_ref(py)),
-            Some(Outcome::Error(error)) if exception => Some(error.clone_ref(py)),
-            _ => None,
-        });
+        let value = written.or_else(
+            || match self.cell.value_before().map(|outcome| outcome.open(py)) {
+                // SAFETY: alive as long as the outcome, and the thread is attached.
+                Some(Opened::Value(value)) if !exception => Some(unsafe { Held::new(value) }),
+                // SAFETY: as above.
+                Some(Opened::Error(error)) if exception => Some(unsafe { Held::new(error) }),
+                _ => None,
+            },
+        );
         value.map_or_else(|| py.None(), |value| value.into_bound(py).unbind())
     }
 }

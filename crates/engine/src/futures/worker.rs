@@ -11,9 +11,10 @@
 
 use super::crew::{Crew, Gate, Submit, Take};
 use super::face;
-use super::future::{FutureCore, Outcome, name};
+use super::future::{FutureCore, name};
 use super::job::Job;
 use super::observer::{self, Ear};
+use super::outcome::Outcome;
 use crate::deadlock::Reason;
 use crate::door;
 use crate::held::Held;
@@ -143,7 +144,7 @@ fn work(py: Python<'_>, crew: &Crew, job: Job, me: usize, executor: &Bound<'_, P
     // If nobody else has the future its end may run finalizers here: then this worker is busy.
     // SAFETY: the object is alive.
     let mut idle = unsafe { ffi::Py_REFCNT(future.as_ptr()) } > 1 && crew.mark_idle();
-    let failed = matches!(outcome, Outcome::Error(_));
+    let failed = outcome.failed();
     match core.cell.finish(outcome) {
         Finish::Finished(crowd) if crowd.threads.is_empty() && crowd.observers.is_empty() => {}
         Finish::Finished(crowd) => {
@@ -208,6 +209,8 @@ fn finish_slow(future: &Bound<'_, PyAny>, end: Finish<Outcome, Ear>) -> PyResult
         Finish::Manual(Outcome::Error(error)) => {
             face::call_stdlib(future, "set_exception", Some(&error.into_bound(py))).map(drop)
         }
+        // Only pools of processes have such.
+        Finish::Manual(Outcome::Packed(_)) => Ok(()),
     }
 }
 

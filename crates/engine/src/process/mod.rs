@@ -9,15 +9,21 @@
 //! | `driver` | policy, tasks and workers behind one latch | the parent |
 //! | `reader` | the thread that reads when nobody else does | the parent |
 //! | `pool` | `ProcessPoolCore`: submit and map | the parent |
+//! | `outcome`, `telemetry` | what a call ended with, unpacked by whoever asks first; what is known of it | the parent |
 //! | `start` | asks a zygote, or a context of multiprocessing, for a worker | the parent |
 //! | `zygote` | the requests of a zygote's parent | the zygote |
 //! | `extent` | large values in segments | both |
 
 pub mod board;
 pub mod codec;
+pub mod driver;
 pub mod extent;
+pub mod outcome;
+pub mod pool;
 pub mod protocol;
+pub mod reader;
 pub mod start;
+pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod zygote;

@@ -5,8 +5,9 @@
 
 use super::{Entry, LoopCore, Native, running};
 use crate::asyncio::future::{Future, Observer};
-use crate::futures::future::{FutureCore, Outcome};
+use crate::futures::future::FutureCore;
 use crate::held::Held;
+use crate::process::outcome::Opened;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -65,8 +66,10 @@ fn settle(future: &Bound<'_, PyAny>, source: &Bound<'_, PyAny>) -> PyResult<()> 
     }
     // A FutureCore: `follow` has seen to that.
     let outcome = source.cast::<FutureCore>()?.get().cell.value();
-    if let Some(Outcome::Value(value)) = outcome {
-        return Future::finish(own, value.bind(py).to_owned().unbind());
+    if let Some(Opened::Value(value)) = outcome.map(|outcome| outcome.open(py)) {
+        // SAFETY: the outcome holds it, and `source` the outcome.
+        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+        return Future::finish(own, value.unbind());
     }
     static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     COPY.import(py, "asyncio.futures", "_copy_future_state")?

@@ -1,0 +1,137 @@
+//! How a worker begins: its memory, its link with the hello in it, its process; then the driver has it.
+//!
+//! The policy asks for a worker; whoever is attached next has the starter make it, one after the other, so that
+//! `submit` returns when the worker that it wanted is there. One that cannot be started counts as one that died at once.
+
+use super::Driver;
+use super::inside::News;
+use super::worker::{Process, Shared, Worker};
+use crate::door;
+use crate::process::reader::{self, Source};
+use plait_core::clock;
+use plait_pool::WorkerId;
+use plait_proc::link::Link;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Driver {
+    /// Starts the workers that the policy wants.
+    #[cold]
+    pub fn serve_starts(self: &Arc<Self>, py: Python<'_>) {
+        loop {
+            let mut inside = self.inside.lock();
+            let Some(id) = inside.starts.pop_front() else {
+                break;
+            };
+            inside.starting += 1;
+            drop(inside);
+            let born = self.bear(py, id);
+            let mut news = News::default();
+            let mut guard = self.inside.lock();
+            let inside = &mut *guard;
+            inside.starting -= 1;
+            match born {
+                Ok(worker) => {
+                    inside.sums.started_workers += 1;
+                    let place = id.place();
+                    if place >= inside.workers.len() {
+                        inside.workers.resize_with(place + 1, || None);
+                    }
+                    inside.workers[place] = Some(Box::new(worker));
+                    if inside.policy.is_broken() {
+                        // It was given up while it came to be.
+                        inside.out.push(plait_pool::Action::Kill(id));
+                    }
+                }
+                Err(error) => {
+                    inside.why = format!("A worker process could not be started: {error}");
+                    inside.start_error = Some(inside.why.clone());
+                    inside.policy.died(id, None, &mut inside.out);
+                    if inside.policy.is_broken() {
+                        inside.gate = super::Gate::Broken;
+                    }
+                }
+            }
+            inside.carry_out(clock::now(), &mut news);
+            inside.publish(&mut news);
+            drop(guard);
+            let _: News = self.after(news);
+        }
+        if !self.reader_is_there.swap(true, Ordering::AcqRel) {
+            reader::spawn(self);
+        }
+    }
+
+    /// Waits, a moment at a time, until no worker is being started by another thread.
+    pub fn wait_for_starts(&self, py: Python<'_>) {
+        while self.inside.lock().starting > 0 {
+            door::detached(py, || std::thread::sleep(std::time::Duration::from_micros(200)));
+        }
+    }
+
+    fn bear(&self, py: Python<'_>, id: WorkerId) -> PyResult<Worker> {
+        let shared = Shared::new()?;
+        let (link, theirs) = Link::pair()?;
+        let (stderr, their_stderr) = pipe()?;
+        let given: [BorrowedFd<'_>; 5] = [
+            shared.down.as_fd(),
+            shared.up.as_fd(),
+            shared.board.as_fd(),
+            self.bell.as_fd(),
+            self.eventfd.as_fd(),
+        ];
+        // It lies in the link until the worker reads it.
+        link.try_send(&self.hello, &given)?;
+        let starter = self
+            .starter
+            .get(py)
+            .ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
+        let handle = starter.call_method1(
+            intern!(py, "start"),
+            (theirs.as_fd().as_raw_fd(), their_stderr.as_raw_fd()),
+        )?;
+        let pid: i32 = handle.getattr(intern!(py, "pid"))?.extract()?;
+        let pidfd: i32 = handle.getattr(intern!(py, "pidfd"))?.extract()?;
+        // SAFETY: the handle owns the descriptor and is alive.
+        let process = unsafe { BorrowedFd::borrow_raw(pidfd) }.try_clone_to_owned()?;
+        let process = Process {
+            link,
+            stderr,
+            process: process.into(),
+            pid,
+            handle: handle.into(),
+        };
+        self.watch(&process.process, Source::Death(id))?;
+        self.watch(&process.stderr, Source::Stderr(id))?;
+        Ok(Worker::new(
+            id,
+            shared,
+            process,
+            self.settings.memory_limit.is_some(),
+        ))
+    }
+
+    fn watch(&self, fd: &impl AsFd, source: Source) -> std::io::Result<()> {
+        reader::watch(self.poller.as_fd(), fd.as_fd(), source)
+    }
+}
+
+/// A pipe, closed on exec, whose reading end does not block.
+fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: room for two descriptors, which are new and ours.
+    unsafe {
+        if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        let (read, write) = (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]));
+        if libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        Ok((read, write))
+    }
+}

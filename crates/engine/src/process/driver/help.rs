@@ -1,0 +1,84 @@
+//! The caller that waits for a result reads the rings itself.
+//!
+//! First still attached, for [`ATTACHED`]: a call of a microsecond is back by then, and whoever detaches while another
+//! thread wants the interpreter gets it back milliseconds later. Then detached, yielding the core to the workers, for
+//! [`YIELDING`] while that pays. What comes meanwhile is completed for everybody. Then it goes to the door as any waiter,
+//! and the reader takes over.
+
+use super::Driver;
+use super::inside::News;
+use crate::door;
+use crate::limit::Limit;
+use plait_core::clock::{self, Nanos};
+use plait_core::spin;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+const ATTACHED: Nanos = 20_000;
+const YIELDING: Nanos = 100_000;
+
+impl Driver {
+    /// Looks for results until `done` says so, or for as long as it pays.
+    pub fn help(self: &Arc<Self>, py: Python<'_>, limit: Limit, done: impl Fn() -> bool + Sync) {
+        if self.is_foreign() {
+            return;
+        }
+        self.begin_to_look();
+        let mut news = News::default();
+        let start = clock::now();
+        let mut found = self.look_for(start + ATTACHED, &done, &mut news, false);
+        let until = match limit {
+            Limit::Now => start,
+            Limit::At(at) => at.min(start + YIELDING),
+            Limit::Never => start + YIELDING,
+        };
+        if !found && (spin::one_core() || self.spin.pays()) {
+            found = door::detached(py, || self.look_for(until, &done, &mut news, true));
+            self.spin.note(found);
+        }
+        self.stop_looking(found, &mut news);
+        let news = self.after(news);
+        if news.wants_python() || news.deaths {
+            self.serve(py, false);
+        }
+    }
+
+    /// Reads the rings until `done`, or until then.
+    fn look_for(&self, until: Nanos, done: &impl Fn() -> bool, news: &mut News, yields: bool) -> bool {
+        let mut now = clock::now();
+        loop {
+            self.look(now, news);
+            if done() {
+                return true;
+            }
+            if now >= until {
+                return false;
+            }
+            if yields {
+                // SAFETY: the call cannot fail.
+                unsafe { libc::sched_yield() };
+            } else {
+                for _ in 0..16 {
+                    std::hint::spin_loop();
+                }
+            }
+            now = clock::now();
+        }
+    }
+
+    /// Reads the rings once, unless somebody does.
+    fn look(&self, now: Nanos, news: &mut News) {
+        if let Some(mut guard) = self.inside.try_lock() {
+            let inside = &mut *guard;
+            let before = news.found;
+            inside.drain(now, news);
+            if news.found != before {
+                inside.publish(news);
+            }
+            drop(guard);
+            for threads in news.threads.drain(..) {
+                threads.notify();
+            }
+        }
+    }
+}

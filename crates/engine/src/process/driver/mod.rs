@@ -1,0 +1,363 @@
+//! The parent's side of a pool: policy, calls and workers behind one latch, and those who come to it.
+//!
+//! Nothing under the latch runs Python, waits, or drops a Python object; what comes out of it is done afterwards, by whoever
+//! held it ([`Driver::after`]), or, where it needs Python, by whoever is attached next.
+//!
+//! | who | what |
+//! | --- | --- |
+//! | a submitter (attached) | enters a call, has the policy place it, writes the records; starts the worker that the policy wants |
+//! | a caller that waits ([`help`]) | reads the rings while it spins, first attached, then detached |
+//! | the reader ([`super::reader`]) | the rest: sleeps in epoll, hears deaths, keeps the time, calls callbacks |
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`worker`] | one worker: rings, board, process |
+//! | [`job`], [`functions`] | a call that is not settled; functions that have numbers |
+//! | [`inside`] | what is behind the latch, and how actions of the policy are carried out |
+//! | [`settling`] | how calls end, and who is told |
+//! | [`drain`] | what comes up from workers |
+//! | [`birth`], [`death`] | how workers begin and end |
+//! | [`deliveries`] | what needs Python: callbacks, collectors, prints, log records |
+//! | [`help`] | the caller that waits |
+//! | [`doze`] | who watches the rings, and when the bell is to ring |
+
+pub mod birth;
+pub mod death;
+pub mod deliveries;
+pub mod doze;
+pub mod drain;
+pub mod functions;
+pub mod help;
+pub mod inside;
+pub mod job;
+pub mod settling;
+pub mod worker;
+
+use super::board::Doorbell;
+use crate::futures::future::FutureCore;
+use crate::held::{Held, HeldSlot};
+use doze::Watchers;
+use inside::{Inside, News};
+use job::{Body, Job};
+use plait_core::clock;
+use plait_core::{EventWord, Latch, Spin, fork};
+use plait_pool::{Call, Policy, TaskId};
+use pyo3::prelude::*;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What a pool was opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub policy: plait_pool::Settings,
+    pub retries: u32,
+    /// In bytes, for each worker.
+    pub memory_limit: Option<u64>,
+    /// All workers are started with the first call.
+    pub eager: bool,
+}
+
+/// Whether calls are taken, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    Open,
+    Shutdown,
+    Exit,
+    Broken,
+}
+
+impl Gate {
+    /// As the Python side knows it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "",
+            Self::Shutdown => "shutdown",
+            Self::Exit => "exit",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// A pool of processes, seen from the parent.
+#[derive(Debug)]
+pub struct Driver {
+    pub settings: Settings,
+    pub inside: Latch<Inside>,
+    pub bell: Doorbell,
+    /// Written by a worker that finds the bell asleep, and by whoever wants the reader to look.
+    pub eventfd: OwnedFd,
+    pub poller: OwnedFd,
+    pub watchers: Watchers,
+    pub spin: Spin,
+    pub starter: HeldSlot,
+    pub hello: Vec<u8>,
+    /// When the reader's sleep ends by itself.
+    pub sleeps_until: AtomicU64,
+    pub reader_is_there: AtomicBool,
+    pub role: std::sync::Mutex<super::reader::Role>,
+    /// All is settled and delivered, and every worker gone.
+    pub over: EventWord,
+    generation: u32,
+}
+
+/// A call that is ready to be entered.
+#[derive(Debug)]
+pub struct Entry {
+    pub function: u32,
+    pub form: u8,
+    pub body: Body,
+    pub call: Call,
+}
+
+impl Driver {
+    /// A pool without workers.
+    ///
+    /// # Errors
+    /// The system's: no memory, no descriptors.
+    pub fn new(settings: Settings, starter: Held, hello: Vec<u8>) -> std::io::Result<Arc<Self>> {
+        let slot = HeldSlot::default();
+        slot.fill(starter);
+        let (poller, eventfd) = super::reader::poller()?;
+        Ok(Arc::new(Self {
+            inside: Latch::new(Inside::new(Policy::new(settings.policy))),
+            settings,
+            bell: Doorbell::new()?,
+            eventfd,
+            poller,
+            watchers: Watchers::default(),
+            spin: Spin::new(),
+            starter: slot,
+            hello,
+            sleeps_until: AtomicU64::new(0),
+            reader_is_there: AtomicBool::new(false),
+            role: std::sync::Mutex::default(),
+            over: EventWord::new(),
+            generation: fork::generation(),
+        }))
+    }
+
+    /// Whether this is a forked child, where neither workers nor reader are.
+    #[inline]
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    /// Enters a call. Its future is given back where the gate is not open.
+    ///
+    /// # Errors
+    /// The gate, with the future.
+    #[inline]
+    pub fn submit(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        entry: Entry,
+        future: Held,
+        core: &FutureCore,
+    ) -> Result<(), (Gate, Held)> {
+        let now = clock::now();
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        if inside.gate != Gate::Open {
+            inside.functions.leave(entry.function);
+            return Err((inside.gate, future));
+        }
+        if self.settings.eager && inside.sums.submitted == 0 {
+            inside.policy.fill(&mut inside.out);
+        }
+        let Some(id) = inside.policy.submit(entry.call, &mut inside.out) else {
+            inside.functions.leave(entry.function);
+            return Err((Gate::Broken, future));
+        };
+        core.task.store(id.to_bits(), Ordering::Relaxed);
+        let flags = u8::from(entry.call.timeout.is_some());
+        inside.put(Job {
+            id,
+            future,
+            function: entry.function,
+            form: entry.form,
+            flags,
+            attempts: 0,
+            body: entry.body,
+            lease: None,
+            timeout: entry.call.timeout,
+            submitted: now,
+        });
+        inside.sums.submitted += 1;
+        let mut news = News::default();
+        inside.carry_out(now, &mut news);
+        // The rings are kept full by those who submit, too: the reader is not needed for that.
+        if inside.sums.submitted.is_multiple_of(doze::TURN) {
+            inside.drain(now, &mut news);
+        }
+        inside.publish(&mut news);
+        drop(guard);
+        let news = self.after(news);
+        if news.starts {
+            self.serve_starts(py);
+        }
+        if news.spent {
+            self.drop_spent(py);
+        }
+        Ok(())
+    }
+
+    /// What follows from what was found under the latch, and needs no Python.
+    #[inline]
+    pub fn after(&self, news: News) -> News {
+        if news.is_quiet() {
+            return news;
+        }
+        self.after_slow(news)
+    }
+
+    #[cold]
+    fn after_slow(&self, mut news: News) -> News {
+        for threads in news.threads.drain(..) {
+            threads.notify();
+        }
+        if news.alarm < self.sleeps_until.load(Ordering::Relaxed) || news.calls || news.deaths {
+            self.wake_reader();
+        }
+        news
+    }
+
+    /// Numbers a function; what has to be forgotten for it is told to the workers that know it.
+    pub fn enter_function(&self, ready: functions::Ready) -> u32 {
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        let before = inside.forgotten.len();
+        let number = inside.functions.enter(ready, &mut inside.forgotten);
+        for gone in &inside.forgotten[before..] {
+            for worker in inside.workers.iter_mut().flatten() {
+                if !worker.is_dead && worker.forget(gone.number).is_err() {
+                    worker.is_corrupt = true;
+                    inside.policy.condemn(worker.id, &mut inside.out);
+                }
+            }
+        }
+        number
+    }
+
+    /// Starts all workers that there may be.
+    ///
+    /// # Errors
+    /// `RuntimeError` that says why one of them could not be started.
+    pub fn start_all(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let mut news = News::default();
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        inside.policy.fill(&mut inside.out);
+        inside.carry_out(clock::now(), &mut news);
+        drop(guard);
+        self.serve_starts(py);
+        match std::mem::take(&mut self.inside.lock().start_error) {
+            None => Ok(()),
+            Some(why) => Err(pyo3::exceptions::PyRuntimeError::new_err(why)),
+        }
+    }
+
+    /// Whether the task runs in a worker now.
+    #[must_use]
+    pub fn is_running(&self, task: u64) -> bool {
+        let inside = self.inside.lock();
+        inside
+            .job(TaskId::from_bits(task))
+            .and_then(|job| job.lease)
+            .is_some_and(|(worker, sequence)| {
+                inside
+                    .worker(worker)
+                    .is_some_and(|worker| worker.board().is_claimed(sequence))
+            })
+    }
+
+    /// The caller does not want the task any more; its cell is cancelled already.
+    pub fn cancel(&self, task: u64) {
+        if self.is_foreign() {
+            return;
+        }
+        let mut news = News::default();
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        let now = clock::now();
+        inside
+            .policy
+            .cancel(TaskId::from_bits(task), now, &mut inside.out);
+        inside.carry_out(now, &mut news);
+        inside.publish(&mut news);
+        drop(guard);
+        news.alarm = news.alarm.min(1);
+        let _: News = self.after(news);
+    }
+
+    /// Takes no more calls; with `cancel`, those that have not begun are cancelled.
+    pub fn close(self: &Arc<Self>, py: Python<'_>, cancel: bool, gate: Gate) {
+        if self.is_foreign() {
+            return;
+        }
+        let mut news = News::default();
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        if inside.gate == Gate::Open || inside.gate == Gate::Shutdown && gate == Gate::Exit {
+            inside.gate = gate;
+        }
+        inside.policy.close(cancel, &mut inside.out);
+        inside.carry_out(clock::now(), &mut news);
+        inside.publish(&mut news);
+        drop(guard);
+        let _: News = self.after(news);
+        if self.reader_is_there.load(Ordering::Acquire) {
+            self.wake_reader();
+        } else {
+            self.serve(py, true);
+            self.end_if_over(py);
+        }
+    }
+
+    /// Sends all workers a signal, and gives up what is left: for `kill_workers` and `terminate_workers`.
+    pub fn kill(self: &Arc<Self>, py: Python<'_>, signal: i32) {
+        if self.is_foreign() {
+            return;
+        }
+        let mut news = News::default();
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        if inside.gate == Gate::Open {
+            inside.gate = Gate::Shutdown;
+        }
+        if inside.why.is_empty() {
+            inside.why = "The workers of the pool were ended by its owner.".to_owned();
+        }
+        inside.kill_with = signal;
+        inside.policy.break_up(&mut inside.out);
+        inside.carry_out(clock::now(), &mut news);
+        drop(guard);
+        let _: News = self.after(news);
+        if self.reader_is_there.load(Ordering::Acquire) {
+            self.wake_reader();
+        } else {
+            self.end_if_over(py);
+        }
+    }
+
+    /// How many calls are not settled.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.inside.lock().policy.unsettled()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let inside = &mut *self.inside.lock();
+        let rest = inside.take_all();
+        let starter = std::mem::take(&mut self.starter);
+        // SAFETY: can be asked at any time.
+        if unsafe { pyo3::ffi::PyGILState_Check() } == 0 {
+            // Nobody is attached to drop what Python owns: seldom (a reader that was the last), and little.
+            std::mem::forget((rest, starter));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A call as the record that it travels in.
+//!
+//! Arguments that are simple values go by the codec. Others are pickled, here and now: what cannot be pickled is known at
+//! once, and what the caller changes afterwards does not change the call.
+
+use crate::process::driver::Driver;
+use crate::process::driver::functions::{self, Found};
+use crate::process::driver::job::Body;
+use crate::process::protocol::{LONGEST, NO_FUNCTION, form};
+use crate::process::{codec, outcome};
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi::PyObject;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use std::cell::RefCell;
+
+/// What of a call goes into its record.
+#[derive(Debug)]
+pub struct Encoded {
+    pub function: u32,
+    pub form: u8,
+    pub body: Body,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Encodes a call.
+///
+/// # Errors
+/// What pickling raises.
+///
+/// # Safety
+/// The arguments are those of a vectorcall; attached.
+#[inline]
+pub unsafe fn call(
+    py: Python<'_>,
+    driver: &Driver,
+    callable: *mut PyObject,
+    args: *const *mut PyObject,
+    positional: usize,
+    names: *mut PyObject,
+) -> PyResult<Encoded> {
+    let simple = SCRATCH.with(|scratch| {
+        let mut scratch = scratch.try_borrow_mut().ok()?;
+        scratch.clear();
+        // SAFETY: the caller's promise.
+        let simple = unsafe { codec::encode_call(py, args, positional, names, &mut scratch) };
+        simple.then(|| Body::from_slice(&scratch))
+    });
+    if let Some(body) = simple {
+        let found = driver.inside.lock().functions.find(callable);
+        if let Found::Number(function) = found {
+            return Ok(Encoded {
+                function,
+                form: form::SIMPLE,
+                body,
+            });
+        }
+        // SAFETY: alive, as the caller's.
+        let callable = unsafe { Bound::from_borrowed_ptr(py, callable) };
+        if let Some(function) = number(driver, &callable)? {
+            return Ok(Encoded {
+                function,
+                form: form::SIMPLE,
+                body,
+            });
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { pickled(py, driver, callable, args, positional, names) }
+}
+
+/// The number of a callable, which is given one if it may have one.
+fn number(driver: &Driver, callable: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+    let Some(holds) = functions::holds(callable)? else {
+        return Ok(None);
+    };
+    let known = driver
+        .inside
+        .lock()
+        .functions
+        .find_with(callable.as_ptr(), &holds);
+    drop(holds);
+    if known.is_some() {
+        return Ok(known);
+    }
+    let Some(ready) = functions::prepare(callable)? else {
+        return Ok(None);
+    };
+    Ok(Some(driver.enter_function(ready)))
+}
+
+#[cold]
+unsafe fn pickled(
+    py: Python<'_>,
+    driver: &Driver,
+    callable: *mut PyObject,
+    args: *const *mut PyObject,
+    positional: usize,
+    names: *mut PyObject,
+) -> PyResult<Encoded> {
+    // SAFETY: the caller's promise: a vectorcall's.
+    let (callable, all, names) = unsafe {
+        let names = Bound::from_borrowed_ptr_or_opt(py, names)
+            .map(Bound::cast_into::<PyTuple>)
+            .transpose()?;
+        let total = positional + names.as_ref().map_or(0, |names| names.len());
+        let all: Vec<_> = (0..total)
+            .map(|i| Bound::from_borrowed_ptr(py, *args.add(i)))
+            .collect();
+        (Bound::from_borrowed_ptr(py, callable), all, names)
+    };
+    let kwargs = PyDict::new(py);
+    for (name, value) in names.iter().flatten().zip(&all[positional..]) {
+        kwargs.set_item(name, value)?;
+    }
+    let found = driver.inside.lock().functions.find(callable.as_ptr());
+    let number = match found {
+        Found::Number(number) => Some(number),
+        Found::Unknown => number(driver, &callable)?,
+    };
+    let mut parts = Vec::with_capacity(positional + 1);
+    if number.is_none() {
+        parts.push(&callable);
+    }
+    parts.extend(&all[..positional]);
+    let args = PyTuple::new(py, parts)?;
+    let encoded = dumps(py, &(args, kwargs).into_pyobject(py)?);
+    match encoded {
+        Ok((form, body)) => Ok(Encoded {
+            function: number.unwrap_or(NO_FUNCTION),
+            form,
+            body,
+        }),
+        Err(error) => {
+            if let Some(number) = number {
+                driver.inside.lock().functions.leave(number);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A value, pickled.
+///
+/// # Errors
+/// What pickling raises.
+fn dumps(py: Python<'_>, value: &Bound<'_, PyTuple>) -> PyResult<(u8, Body)> {
+    let dumped = outcome::pickling(py)?.call_method1(intern!(py, "dumps"), (value,))?;
+    let bytes = dumped.get_item(0)?;
+    let bytes = bytes.cast::<PyBytes>()?.as_bytes();
+    if bytes.len() > LONGEST {
+        return Err(PyValueError::new_err(
+            "arguments of this size need a segment, which this build has not",
+        ));
+    }
+    Ok((form::PICKLE, Body::from_slice(bytes)))
+}
