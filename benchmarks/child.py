@@ -14,13 +14,15 @@ def main() -> None:
     """Run the order: `{"kind": "row" | a footprint's kind, ...}`."""
     order = json.loads(sys.argv[1])
     regimes.enter(order.get("regime", ""))
-    from benchmarks import footprint, footprint_loop
+    from benchmarks import footprint, footprint_loop, footprint_process
     from benchmarks.contenders import LeftOut
 
     kind = str(order["kind"])
     try:
         if kind == "row":
             answer = _row(order)
+        elif kind.startswith("process-"):
+            answer = {"value": footprint_process.measure(order)}
         elif kind.startswith("loop-"):
             answer = {"value": footprint_loop.measure(order)}
         else:

@@ -20,7 +20,10 @@ BASELINE = "stdlib"
 CANDIDATE = "plait"
 THREAD_RIVALS = ("aiologic", "culsans")
 LOOP_RIVALS = ("uvloop", "rloop")
-RIVALS = (*THREAD_RIVALS, *LOOP_RIVALS)
+PROCESS_RIVALS = ("loky", "mpire", "pebble", "faster-fifo")
+RIVALS = (*THREAD_RIVALS, *LOOP_RIVALS, *PROCESS_RIVALS)
+# Beside the baseline, other ways of the standard library's, and what two processes do without any pool.
+OTHER_WAYS = ("mp.Pool", "SimpleQueue", "fork", "ideal")
 # No rival, but a measure: what a switch costs where nobody schedules, so what no loop can save.
 BARE = "bare"
 
@@ -31,9 +34,15 @@ class LeftOut(Exception):
 
 def load(name: str) -> SimpleNamespace:
     """The namespace of the contender called `name`; LeftOut where an optional package is missing."""
-    if name in RIVALS and version(name) is None:
-        raise LeftOut(f"{name} is not installed (pip install {name})")
+    if name in RIVALS:
+        needs(name)
     return _LOADERS[name]()
+
+
+def needs(name: str) -> None:
+    """LeftOut where the rival's package is missing."""
+    if version(name) is None:
+        raise LeftOut(f"{name} is not installed (pip install {name})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,7 @@ def loops(name: str) -> Loops:
     asyncio = importlib.import_module("asyncio")
     if name == BASELINE:
         return Loops(name, asyncio, asyncio.new_event_loop)
-    if version(name) is None:
-        raise LeftOut(f"{name} is not installed (pip install {name})")
+    needs(name)
     if _switches_the_gil_on(name):
         raise LeftOut(f"{name} is not ready for a free-threaded interpreter: it switches the GIL on")
     return Loops(name, asyncio, importlib.import_module(name).new_event_loop)

@@ -28,6 +28,8 @@ class Footprint:
     rivals: tuple[str, ...] = ()
     rounds: int = 3
     floor: float | None = None
+    goal: float | None = None
+    others: Mapping[str, float] = field(default_factory=dict)  # floors against other contenders
     limit: float | None = None  # in the row's unit, where a ratio means nothing
     quick: Mapping[str, object] = field(default_factory=dict)  # what a quick run orders instead
 

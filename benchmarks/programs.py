@@ -30,6 +30,7 @@ SECONDS = 120  # for one program, on a busy machine
 
 SERVERS = "Loop: servers under wrk"
 PERFORMANCE = "Loop: pyperformance"
+PROCESSES = "Processes: programs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,21 @@ def _performance(name: str, script: str, options: Sequence[str], modules: Sequen
     yield once
 
 
+@contextmanager
+def _codebase(name: str) -> Iterator[Once]:
+    """examples/codebase.py over the standard library, as `plait compare` runs it."""
+    script = Path(__file__).resolve().parent.parent / "examples" / "codebase.py"
+    start = [sys.executable, *(["-m", "plait", "run"] if name == contenders.CANDIDATE else [])]
+
+    def once(seconds: float) -> float:
+        limit = ["--limit", "200"] if seconds < 0.05 else []
+        begin = time.perf_counter()
+        subprocess.run([*start, str(script), *limit], capture_output=True, timeout=SECONDS, check=True)
+        return time.perf_counter() - begin
+
+    yield once
+
+
 def _tree_options(tree: str) -> list[str]:
     work, groups, _ = tree.partition("_tg")
     work = "eager" if work == "eager_none" else work
@@ -241,6 +257,11 @@ def _pyperformance(title: str, script: str, options: Sequence[str] = (), modules
     names = (contenders.BASELINE, contenders.CANDIDATE, "uvloop")
     setups = {name: partial(_performance, name, script, options, modules) for name in names}
     return Program(title.replace("_", "-"), title, PERFORMANCE, setups, rounds=2)
+
+
+def _processes(name: str, title: str, start: Callable[[str], AbstractContextManager[Once]], floor: float) -> Program:
+    names = (contenders.BASELINE, contenders.CANDIDATE)
+    return Program(name, title, PROCESSES, {each: partial(start, each) for each in names}, floor, others={})
 
 
 def _wrk(name: str, title: str, start: Callable[[str], AbstractContextManager[Once]]) -> Program:
@@ -271,5 +292,12 @@ PROGRAMS: dict[str, Program | Mean] = {
         _pyperformance("asyncio_tcp", "bm_asyncio_tcp"),
         _pyperformance("asyncio_tcp_ssl", "bm_asyncio_tcp", ["--ssl"]),
         _pyperformance("asyncio_websockets", "bm_asyncio_websockets", (), ["websockets"]),
+        _processes("process-codebase", "examples/codebase.py", _codebase, floor=1),
+        _processes(
+            "process-concurrent-imap",
+            "pyperformance concurrent_imap, its pool of processes",
+            partial(_performance, script="bm_concurrent_imap", options=["--worker-task", "0"], modules=()),
+            floor=5,
+        ),
     )
 }

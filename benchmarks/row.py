@@ -25,6 +25,11 @@ FREE_THREADED = (
 FREE_THREADED_SHARE = 2 / 3
 
 
+def scaled(floor: float, share: float) -> float:
+    """A share of a floor; "not behind", one of 1 or less, is the same everywhere."""
+    return floor if floor <= 1 else max(1.0, floor * share)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row; its ratios are the baseline's figure divided by a contender's: above 1 beats the baseline."""
@@ -56,7 +61,7 @@ class Row:
     def held_against(self) -> dict[str, float]:
         """Floors against others on this interpreter; one of 1 or less, "not behind", is the same everywhere."""
         share = self.share()
-        return {other: floor if floor <= 1 else max(1.0, floor * share) for other, floor in self.others.items()}
+        return {other: scaled(floor, share) for other, floor in self.others.items()}
 
 
 class Group:

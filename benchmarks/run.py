@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks import footprint, footprint_loop, machine, programs, regimes, verdict
+from benchmarks import footprint, footprint_loop, footprint_process, machine, programs, regimes, verdict
 from benchmarks.contenders import CANDIDATE, LeftOut
 from benchmarks.footprint import Footprint
 from benchmarks.programs import Mean, Program
-from benchmarks.row import HOGS, QUIET, REGIMES, Row
+from benchmarks.row import FREE_THREADED, FREE_THREADED_SHARE, HOGS, QUIET, REGIMES, Row, scaled
 from benchmarks.rows import ROWS
 
 Result = dict[str, Any]
 Planned = Row | Footprint | Program | Mean
 
-FOOTPRINTS = {**footprint.FOOTPRINTS, **footprint_loop.FOOTPRINTS}
+FOOTPRINTS = {**footprint.FOOTPRINTS, **footprint_loop.FOOTPRINTS, **footprint_process.FOOTPRINTS}
 # What runs once, in the quiet regime, beside the rows that are timed.
 OTHERS: dict[str, Planned] = {**FOOTPRINTS, **programs.PROGRAMS}
 
@@ -117,7 +117,9 @@ def _held_to(row: Planned, regime: str) -> Result:
         floor, goal = row.held_to(regime)
         return {"floor": floor, "goal": goal, "others": row.held_against()}
     if isinstance(row, Footprint):
-        return {"floor": row.floor}
+        share = FREE_THREADED_SHARE if FREE_THREADED else 1.0
+        floor, goal = row.floor and scaled(row.floor, share), row.goal and scaled(row.goal, share)
+        return {"floor": floor, "goal": goal, "others": dict(row.others)}
     return {"floor": row.floor, "goal": row.goal, "others": dict(row.others)}
 
 

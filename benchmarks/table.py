@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import plot, verdict
-from benchmarks.contenders import BARE, CANDIDATE, RIVALS
+from benchmarks.contenders import BARE, CANDIDATE, OTHER_WAYS, RIVALS
 
 Result = Mapping[str, Any]
 
@@ -76,6 +76,10 @@ standard library's tasks, as it is meant to be used.
   divided by plait's.
 - **Echo**: the contender's server is the measured process; one other process of blocking sockets keeps eight
   connections busy. On loopback most of the time is the kernel's, on both sides.
+- **Processes**: every pool has two workers, started from a clean process of its own (forkserver, plait's zygote) and
+  warmed up. The rivals are [loky](https://pypi.org/project/loky/), [mpire](https://pypi.org/project/mpire/),
+  [pebble](https://pypi.org/project/Pebble/) and [faster-fifo](https://pypi.org/project/faster-fifo/); *ideal* is two
+  processes that do the tasks without any pool.
 - **Servers and pyperformance** run unchanged, under `plait run` for plait, each contender in processes of its own and
   in turn. wrk keeps 32 connections busy; the figure is the time of a request.
 """
@@ -138,7 +142,7 @@ def _mark(result: Result) -> str:
 
 def _table(rows: Sequence[Result]) -> str:
     regimes = len({row["regime"] for row in rows}) > 1
-    rivals = [name for name in (*RIVALS, BARE) if any(name in row["ratios"] for row in rows)]
+    rivals = [name for name in (*OTHER_WAYS, *RIVALS, BARE) if any(name in row["ratios"] for row in rows)]
     held = any(row.get("against") for row in rows)
     baselines = {row["baseline"] for row in rows}
     before = baselines.pop() if len(baselines) == 1 else "baseline"

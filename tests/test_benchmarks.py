@@ -18,7 +18,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import footprint, footprint_loop, machine, plot, programs, sampling, table, verdict  # noqa: E402
+from benchmarks import (  # noqa: E402
+    footprint,
+    footprint_loop,
+    footprint_process,
+    machine,
+    plot,
+    programs,
+    sampling,
+    table,
+    verdict,
+)
 from benchmarks.contenders import BARE, BASELINE, CANDIDATE, RIVALS, LeftOut  # noqa: E402
 from benchmarks.row import BEST_RIVAL, HOGS, ONE_CORE, QUIET, Row  # noqa: E402
 from benchmarks.rows import ROWS  # noqa: E402
@@ -29,6 +39,8 @@ from benchmarks.run import FOOTPRINTS, QUICK, plan, run  # noqa: E402
 # rloop's close() leaves two sockets to the collector, and it asks 3.14 what 3.16 will not answer.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning:rloop.loop")
 @pytest.mark.filterwarnings("ignore:.*iscoroutinefunction:DeprecationWarning:rloop.loop")
+# What the pools of others leave to the collector, and how they start their processes.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_every_contender_does_the_work_of_the_row(row: Row) -> None:
     reasons = []
@@ -58,6 +70,17 @@ def test_idle_rows_wait_and_end(what: str) -> None:
 def test_memory_rows_count_objects(type_name: str) -> None:
     order = {"kind": "memory", "contender": CANDIDATE, "type": type_name, "count": 2000}
     assert isinstance(footprint.measure(order)["value"], float)
+
+
+@pytest.mark.parametrize("name", [name for name in FOOTPRINTS if name.startswith("process-")])
+def test_footprints_of_processes_are_measured(name: str) -> None:
+    for contender in FOOTPRINTS[name].contenders:
+        order = {**FOOTPRINTS[name].order, "contender": contender, "count": 5, "seconds": 0.05}
+        try:
+            value = footprint_process.measure(order)
+        except LeftOut as reason:
+            pytest.skip(str(reason))
+        assert value >= 0
 
 
 @pytest.mark.parametrize("name", [name for name in FOOTPRINTS if name.startswith("loop-")])

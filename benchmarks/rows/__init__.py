@@ -11,6 +11,9 @@ from benchmarks.rows import (
     loop_threads,
     one_thread,
     pool,
+    process_data,
+    process_queues,
+    processes,
     two_threads,
 )
 
@@ -25,6 +28,9 @@ GROUPS = (
     loop_mixed.GROUP,
     loop_threads.GROUP,
     loop_echo.GROUP,
+    processes.GROUP,
+    process_data.GROUP,
+    process_queues.GROUP,
 )
 ROWS = {
     row.name: row for group in GROUPS for row in group.rows if FREE_THREADED or not row.free_threaded_only
