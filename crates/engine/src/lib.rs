@@ -34,6 +34,8 @@ mod engine {
     #[pymodule_export]
     use super::process::pool::{ProcessPoolCore, crew::Crew};
     #[pymodule_export]
+    use super::process::worker::ProcessWorker;
+    #[pymodule_export]
     use super::process::{
         start::{_pidfd, _wait_for_process, ZygoteProcess, ZygoteStarter, ZygoteWorker},
         zygote::NurseryFace,

@@ -19,7 +19,7 @@ from _pickle import Pickler
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
 
 __all__ = ["dumps", "dumps_exception", "dumps_function", "loads", "whole"]
@@ -116,73 +116,82 @@ def _dump_by_value(obj: object, stays: Any, named: ModuleType | None) -> bytes:
 class _Remote:
     """An exception with its traceback as text, which becomes its cause in the parent."""
 
-    def __init__(self, error: BaseException, text: str) -> None:
+    def __init__(self, error: BaseException, text: str, pool: bool) -> None:
         self.error = error
         self.text = text
+        self.pool = pool
 
     def __reduce__(self) -> Any:
-        return _with_cause, (self.error, self.text)
+        return _with_cause, (self.error, self.text, self.pool)
 
 
-class _Bare:
+class _Bare(_Remote):
     """As `_Remote`, for a class that cannot be called with the exception's `args`: its `__init__` is passed by."""
 
-    def __init__(self, error: BaseException, text: str) -> None:
-        self.error = error
-        self.text = text
-
     def __reduce__(self) -> Any:
-        return _without_init, (type(self.error), self.error.args, self.error.__dict__, self.text)
+        return _without_init, (type(self.error), self.error.args, self.error.__dict__, self.text, self.pool)
 
 
-def _with_cause(error: BaseException, text: str) -> BaseException:
-    # Where it is known what users look for in the cause.
-    from concurrent.futures.process import _RemoteTraceback
+def _with_cause(error: BaseException, text: str, pool: bool) -> BaseException:
+    # The classes that programs look for in the cause.
+    cause: Any
+    if pool:
+        from multiprocessing import pool as module
 
-    error.__cause__ = _RemoteTraceback(text)  # type: ignore[arg-type]  # it is the text that it wants
+        cause = module.RemoteTraceback  # type: ignore[attr-defined]
+    else:
+        from concurrent.futures.process import _RemoteTraceback as cause
+    error.__cause__ = cause(text)
     return error
 
 
 def _without_init(
-    kind: type[BaseException], args: Iterable[object], state: dict[str, Any], text: str
+    kind: type[BaseException], args: Iterable[object], state: dict[str, Any], text: str, pool: bool
 ) -> BaseException:
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
-    return _with_cause(error, text)
+    return _with_cause(error, text, pool)
 
 
-def dumps_exception(error: BaseException, by_value: bool = False) -> bytes:
+def dumps_exception(
+    error: BaseException,
+    *,
+    pool: bool = False,
+    replaced: Callable[[BaseException], BaseException] | None = None,
+) -> bytes:
     """An exception that a task raised, with its traceback as text, in a pickle that can be read.
 
-    In place of an exception that cannot be pickled it is what pickle said of it, as with the standard library.
+    pool: the cause is that of `multiprocessing.Pool`, not that of the executors.
+    In place of an exception that cannot be pickled it is what pickle said of it, as with the standard library, or what
+    `replaced` makes of that.
     """
     from traceback import format_exception
 
     text = "".join(format_exception(type(error), error, error.__traceback__))
     error.__traceback__ = None
     try:
-        return _readable(error, _quoted(text), by_value)
+        return _readable(error, _quoted(text), pool)
     except BaseException as problem:
-        # As the standard library: the task's error is that of pickle. Both tracebacks, so that nothing is hidden.
+        # Both tracebacks, so that nothing is hidden.
         text += "\nThe exception cannot be sent to the parent process:\n"
         text += "".join(format_exception(type(problem), problem, problem.__traceback__))
         problem.__traceback__ = None
         try:
-            return _readable(problem, _quoted(text), by_value)
+            return _readable(problem if replaced is None else replaced(problem), _quoted(text), pool)
         except BaseException:
             last = pickle.PicklingError(f"{type(problem).__qualname__} while an exception was pickled")
-            return whole(_Remote(last, _quoted(text)), by_value)
+            return whole(_Remote(last, _quoted(text), pool), False)
 
 
 def _quoted(text: str) -> str:
     return f'\n"""\n{text}"""'
 
 
-def _readable(error: BaseException, text: str, by_value: bool) -> bytes:
+def _readable(error: BaseException, text: str, pool: bool) -> bytes:
     """A pickle that was tried out: many exceptions can be pickled, and not be called with their `args` afterwards."""
     problem: BaseException | None = None
     for kind in (_Remote, _Bare):
-        data = whole(kind(error, text), by_value)
+        data = whole(kind(error, text, pool), False)
         try:
             loads(data)
         except BaseException as why:

@@ -26,4 +26,5 @@ pub mod start;
 pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod worker;
 pub mod zygote;

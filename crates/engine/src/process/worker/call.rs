@@ -1,0 +1,259 @@
+//! One call: claimed, unpacked, made, answered.
+
+use super::cost::Clocks;
+use super::{ProcessWorker, filled};
+use crate::held::Held;
+use crate::process::codec;
+use crate::process::protocol::{CallHead, LONGEST, NO_FUNCTION, ResultHead, SAY_STARTED, form, how, up};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+/// The functions that have been sent.
+#[derive(Debug, Default)]
+pub struct Functions {
+    all: HashMap<u32, Function>,
+    /// The one that was called last: it mostly is the next one, too.
+    last: Option<(u32, Held)>,
+}
+
+/// Unpickled by the first call that needs it: what goes wrong then is that call's.
+#[derive(Debug)]
+enum Function {
+    Pickled(Vec<u8>),
+    There(Held),
+}
+
+impl Functions {
+    pub fn put(&mut self, number: u32, pickled: &[u8]) {
+        self.forget(number);
+        self.all.insert(number, Function::Pickled(pickled.to_vec()));
+    }
+
+    pub fn forget(&mut self, number: u32) {
+        if self.last.as_ref().is_some_and(|(known, _)| *known == number) {
+            self.last = None;
+        }
+        self.all.remove(&number);
+    }
+
+    #[inline]
+    fn get<'py>(&mut self, py: Python<'py>, calls: &Hooks<'py>, number: u32) -> PyResult<Bound<'py, PyAny>> {
+        match &self.last {
+            Some((last, function)) if *last == number => Ok(function.bind(py).to_owned()),
+            _ => self.find(py, calls, number),
+        }
+    }
+
+    #[cold]
+    fn find<'py>(&mut self, py: Python<'py>, calls: &Hooks<'py>, number: u32) -> PyResult<Bound<'py, PyAny>> {
+        let function = match self.all.get(&number) {
+            None => return Err(PyRuntimeError::new_err("a function that was not sent")),
+            Some(Function::There(function)) => function.bind(py).to_owned(),
+            Some(Function::Pickled(data)) => {
+                let function = calls.loads.call1((PyBytes::new(py, data),))?;
+                self.all.insert(number, Function::There(function.clone().into()));
+                function
+            }
+        };
+        self.last = Some((number, function.clone().into()));
+        Ok(function)
+    }
+}
+
+/// What is done in Python, looked up once.
+pub struct Hooks<'py> {
+    loads: Bound<'py, PyAny>,
+    dumps: Bound<'py, PyAny>,
+    failed: Bound<'py, PyAny>,
+}
+
+/// What the calls of one worker have in common.
+pub struct Calls<'py> {
+    pub functions: Functions,
+    pub clocks: Clocks,
+    hooks: Hooks<'py>,
+    /// Where values are encoded.
+    value: Vec<u8>,
+}
+
+impl<'py> Calls<'py> {
+    pub fn new(py: Python<'py>, worker: &ProcessWorker) -> PyResult<Self> {
+        let hooks = Hooks {
+            loads: filled(&worker.hooks.loads, py)?.to_owned(),
+            dumps: filled(&worker.hooks.dumps, py)?.to_owned(),
+            failed: filled(&worker.hooks.failed, py)?.to_owned(),
+        };
+        Ok(Self {
+            functions: Functions::default(),
+            clocks: Clocks::new(),
+            hooks,
+            value: Vec::new(),
+        })
+    }
+}
+
+/// Where a call went wrong, as the hook is told.
+const CALL: &str = "call";
+const ARGUMENTS: &str = "arguments";
+const RESULT: &str = "result";
+
+/// What became of a call, and the step that failed.
+type Made<'py> = Result<Bound<'py, PyAny>, (&'static str, PyErr)>;
+
+/// Makes the call, unless it was withdrawn, and sends what came of it.
+///
+/// # Errors
+/// The ring cannot be used any more.
+pub fn answer<'py>(
+    worker: &ProcessWorker,
+    py: Python<'py>,
+    calls: &mut Calls<'py>,
+    head: &CallHead,
+    arguments: &[u8],
+) -> PyResult<()> {
+    if !worker.board.claim(head.sequence) {
+        return Ok(());
+    }
+    worker.board.set_running(head.task);
+    if head.flags & SAY_STARTED != 0 {
+        let task = head.task.to_le_bytes();
+        worker.up.send(worker, py, up::STARTED, &[&task])?;
+    }
+    worker.current.store(head.task, Ordering::Relaxed);
+    let made = make(py, calls, head, arguments);
+    worker.current.store(0, Ordering::Relaxed);
+    if worker.is_forked() {
+        return Ok(());
+    }
+    let cost = calls.clocks.lap();
+    let mut reply = ResultHead {
+        task: head.task,
+        took: cost.took,
+        cpu: cost.cpu,
+        peak: cost.peak,
+        how: how::VALUE,
+        form: form::SIMPLE,
+    };
+    calls.value.clear();
+    match made {
+        Ok(value) if codec::encode(&value, &mut calls.value) => {
+            drop(value);
+            worker
+                .up
+                .send(worker, py, up::RESULT, &[&reply.to_bytes(), &calls.value])?;
+        }
+        Ok(value) => send_pickled(worker, py, calls, &mut reply, &value)?,
+        Err((step, error)) => send_error(worker, py, calls, &mut reply, step, error, None)?,
+    }
+    // After the result is published: a death from here on is nobody's.
+    worker.board.set_running(0);
+    if worker.is_forked() {
+        return Ok(());
+    }
+    if reply.form != form::SIMPLE {
+        calls.clocks.restart();
+    }
+    Ok(())
+}
+
+#[inline]
+fn make<'py>(py: Python<'py>, calls: &mut Calls<'py>, head: &CallHead, arguments: &[u8]) -> Made<'py> {
+    let unread = |error| (ARGUMENTS, error);
+    if head.form == form::SIMPLE {
+        let mut arguments = codec::decode_call(py, arguments).map_err(unread)?;
+        let function = calls
+            .functions
+            .get(py, &calls.hooks, head.function)
+            .map_err(unread)?;
+        return arguments.call(&function).map_err(|error| (CALL, error));
+    }
+    let (function, args, keywords) = unpickle(py, calls, head, arguments).map_err(unread)?;
+    function
+        .call(args, keywords.as_ref())
+        .map_err(|error| (CALL, error))
+}
+
+type Unpickled<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>);
+
+/// The function, and its arguments out of `(args, kwargs)`.
+fn unpickle<'py>(
+    py: Python<'py>,
+    calls: &mut Calls<'py>,
+    head: &CallHead,
+    arguments: &[u8],
+) -> PyResult<Unpickled<'py>> {
+    if head.form != form::PICKLE {
+        return Err(PyValueError::new_err("large values cannot be sent yet"));
+    }
+    // The function first: it may bring what the arguments' pickle names.
+    let function = if head.function == NO_FUNCTION {
+        None
+    } else {
+        Some(calls.functions.get(py, &calls.hooks, head.function)?)
+    };
+    let both = calls.hooks.loads.call1((PyBytes::new(py, arguments),))?;
+    let (args, keywords): (Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>) = both.extract()?;
+    let keywords = keywords.filter(|keywords| !keywords.is_empty());
+    match function {
+        Some(function) => Ok((function, args, keywords)),
+        None if args.is_empty() => Err(PyTypeError::new_err("a call without a function")),
+        None => {
+            let function = args.get_item(0)?;
+            let rest = args.get_slice(1, args.len());
+            Ok((function, rest, keywords))
+        }
+    }
+}
+
+/// Sends a value that is not simple.
+fn send_pickled<'py>(
+    worker: &ProcessWorker,
+    py: Python<'py>,
+    calls: &mut Calls<'py>,
+    reply: &mut ResultHead,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let pickled = calls.hooks.dumps.call1((value,)).and_then(|both| {
+        let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = both.extract()?;
+        if data.len()? <= LONGEST && buffers.is_empty() {
+            Ok(data)
+        } else {
+            Err(PyValueError::new_err("large values cannot be sent yet"))
+        }
+    });
+    if worker.is_forked() {
+        return Ok(());
+    }
+    match pickled {
+        Ok(data) => {
+            reply.form = form::PICKLE;
+            worker
+                .up
+                .send(worker, py, up::RESULT, &[&reply.to_bytes(), data.as_bytes()])
+        }
+        Err(error) => send_error(worker, py, calls, reply, RESULT, error, Some(value)),
+    }
+}
+
+/// Sends what the call raised, or what went wrong with it.
+#[cold]
+fn send_error<'py>(
+    worker: &ProcessWorker,
+    py: Python<'py>,
+    calls: &mut Calls<'py>,
+    reply: &mut ResultHead,
+    step: &str,
+    error: PyErr,
+    value: Option<&Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    reply.how = how::EXCEPTION;
+    reply.form = form::PICKLE;
+    let data = calls.hooks.failed.call1((step, error.into_value(py), value))?;
+    let data = data.cast_into::<PyBytes>()?;
+    worker
+        .up
+        .send(worker, py, up::RESULT, &[&reply.to_bytes(), data.as_bytes()])
+}

@@ -1,0 +1,310 @@
+"""What a worker is beside its calls: how it begins, what it prints and logs, what it says of errors, how it ends.
+
+The calls themselves are native (`plait._engine.ProcessWorker`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing import util
+from types import ModuleType
+from typing import Any, NoReturn
+
+from plait._engine import ProcessWorker
+from plait._processes import pickling
+
+__all__ = ["TaskInterrupted", "main"]
+
+# A record of the ring is not longer; what is, is cut.
+_LONGEST = 48 << 10
+
+
+class TaskInterrupted(BaseException):
+    """Raised within a call whose caller does not want it any more, or that takes too long. It is not to be caught."""
+
+
+def main(link: int, hello: dict[str, Any] | None = None) -> None:
+    """Serve the pool at the other end of the descriptor `link`, until it says that it is enough or is gone.
+
+    hello: what the pool wants of its workers, where `multiprocessing` has started this process and passed it on; this
+    returns then, or raises SystemExit. None: it comes over the link, and the process ends here.
+    """
+    ours = hello is None
+    worker = ProcessWorker.connect(link, ours)
+    if worker is None:
+        os._exit(1)
+    if ours:
+        _be_a_child()
+    _listen(worker)
+    code = 1
+    try:
+        code = _work(worker, hello)
+    except SystemExit as end:
+        code = _status(end)
+    except BaseException:
+        # A signal's handler has raised, or the ring cannot be used.
+        sys.excepthook(*sys.exc_info())
+    if not ours:
+        worker.flush()
+        if code:
+            sys.exit(code)
+        return
+    _leave(worker, code)
+
+
+def _work(worker: ProcessWorker, hello: dict[str, Any] | None) -> int:
+    try:
+        if hello is None:
+            hello = pickling.loads(worker.hello)
+        _set_up(worker, hello)
+        if hello.get("initializer") is not None:
+            hello["initializer"](*hello.get("initargs", ()))
+    except BaseException as error:
+        logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+        worker.unfit(_short(error, pickling.dumps_exception(error)))
+        return 1
+    finalizer, finargs = hello.get("finalizer"), hello.get("finargs", ())
+    del hello
+    worker.ready()
+    end = worker.serve()
+    if end != "retired":
+        # Nobody is there to hear, or this is another process, whose parent is the worker.
+        os._exit(0 if end == "forked" else 1)
+    if finalizer is not None:
+        finalizer(*finargs)
+    return 0
+
+
+def _be_a_child() -> None:
+    """What `multiprocessing` does with its own children at their beginning."""
+    atexit._clear()
+    atexit.register(util._exit_function)  # type: ignore[attr-defined]
+    util._close_stdin()  # type: ignore[attr-defined]
+    # Functions and classes of the program's main module find their globals here.
+    main_module = ModuleType("__main__")
+    main_module.__dict__["__builtins__"] = __builtins__
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main_module
+
+
+def _listen(worker: ProcessWorker) -> None:
+    interrupt = signal.SIGRTMIN + 5
+    # Not SIG_IGN, which programs that a task starts would inherit.
+    signal.signal(signal.SIGINT, _ignore)
+    signal.signal(interrupt, worker.interrupted)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {interrupt, interrupt + 1, signal.SIGINT})
+    faulthandler.enable(file=2)
+    sys.stdout = _Stream(worker, 1)
+    sys.stderr = _Stream(worker, 2)
+    logging.lastResort = _Forward(worker)
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
+
+
+def _set_up(worker: ProcessWorker, hello: dict[str, Any]) -> None:
+    for name, level in hello.get("log_levels", {}).items():
+        logging.getLogger(name).setLevel(level)
+    failures = _PoolFailures() if hello.get("style") == "pool" else _Failures()
+    worker.use(pickling.loads, _dumps, failures, TaskInterrupted)
+
+
+def _dumps(value: object) -> tuple[bytes, list[Any]]:
+    # The parent has the main module that it names.
+    return pickling.dumps(value, False)
+
+
+def _status(end: SystemExit) -> int:
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    sys.stderr.write(f"{end.code}\n")
+    return 1
+
+
+def _leave(worker: ProcessWorker, code: int) -> NoReturn:
+    """As a child of `multiprocessing` ends: threads are waited for, then exit functions run, and nothing else."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        worker.flush()
+    except BaseException:
+        code = code or 1
+    finally:
+        os._exit(code)
+
+
+# Errors --------------------------------------------------------------------------------
+
+
+class _Failures:
+    """What the caller gets where a call went wrong, as the executors have it."""
+
+    def __call__(self, where: str, error: BaseException, value: object) -> bytes:
+        if where == "arguments" and not isinstance(error, TaskInterrupted):
+            error = self.unread(error)
+        elif where == "result":
+            error = self.unsent(error, value)
+        return _short(error, self.dumps(error))
+
+    def dumps(self, error: BaseException) -> bytes:
+        return pickling.dumps_exception(error)
+
+    def unread(self, error: BaseException) -> BaseException:
+        from concurrent.futures.process import BrokenProcessPool
+
+        told = BrokenProcessPool(
+            f"The call could not be unpickled in the worker process: {type(error).__qualname__}: {error}"
+        )
+        told.__cause__ = error
+        return told
+
+    def unsent(self, error: BaseException, value: object) -> BaseException:
+        return error
+
+
+class _PoolFailures(_Failures):
+    """As `multiprocessing.Pool` has it."""
+
+    def dumps(self, error: BaseException) -> bytes:
+        return pickling.dumps_exception(
+            error, pool=True, replaced=lambda problem: self.unsent(problem, error)
+        )
+
+    def unread(self, error: BaseException) -> BaseException:
+        return error
+
+    def unsent(self, error: BaseException, value: object) -> BaseException:
+        from multiprocessing import pool
+
+        wrapped: BaseException = pool.MaybeEncodingError(error, value)  # type: ignore[attr-defined]
+        return wrapped
+
+
+def _short(error: BaseException, data: bytes) -> bytes:
+    """The pickle, or one of what fits into a record."""
+    if len(data) <= _LONGEST:
+        return data
+    kind = type(error)
+    short = RuntimeError(f"{kind.__module__}.{kind.__qualname__}, too large to be sent: {str(error)[:1000]}")
+    return pickling.dumps_exception(short)
+
+
+# What is printed and logged ------------------------------------------------------------
+
+
+class _Stream(io.TextIOBase):
+    """`sys.stdout` or `sys.stderr` of a worker: goes to the parent's, in order with results and log records."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+    line_buffering = True
+    mode = "w"
+
+    def __init__(self, worker: ProcessWorker, number: int) -> None:
+        self._worker = worker
+        self._number = number
+        self.name = ("<stdout>", "<stderr>")[number - 1]
+        self.buffer = _Bytes(self)
+
+    def write(self, text: str, /) -> int:
+        """Write `text`; it is sent when a line ends."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        data = text.encode("utf-8", "backslashreplace")
+        if not self._worker.output(self._number, data):
+            _write_all(self._number, data)
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what is not sent yet."""
+        self._worker.flush()
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor to which programs that this process starts write."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """False: the parent may have a terminal, the worker has a ring."""
+        return False
+
+    def reconfigure(self, **options: Any) -> None:
+        """Nothing: the parent's stream is configured in the parent."""
+
+    def close(self) -> None:
+        """Nothing: there is nothing to close."""
+
+
+class _Bytes(io.BufferedIOBase):
+    def __init__(self, text: _Stream) -> None:
+        self.raw = text
+
+    def write(self, data: Any, /) -> int:
+        data = bytes(data)
+        self.raw.write(data.decode("utf-8", "backslashreplace"))
+        return len(data)
+
+    def flush(self) -> None:
+        self.raw.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self.raw.fileno()
+
+    def close(self) -> None:
+        pass
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """In a child that a task has forked, which has no ring."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+class _Forward(logging.Handler):
+    """Sends records for which the worker has no handler of its own to the parent, whose handlers get them."""
+
+    def __init__(self, worker: ProcessWorker) -> None:
+        super().__init__(logging.NOTSET)
+        self._worker = worker
+        self._stderr = logging.StreamHandler()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record, with its text made and everything left out that may have no pickle."""
+        try:
+            sent = self._prepared(record)
+            data = pickling.whole(sent, False)
+            if len(data) > _LONGEST:
+                sent.msg = sent.message = sent.msg[: _LONGEST // 8] + " [...]"
+                sent.exc_text = (sent.exc_text or "")[-_LONGEST // 8 :] or None
+                data = pickling.whole(sent, False)
+            if len(data) > _LONGEST or not self._worker.log(data):
+                self._stderr.emit(record)
+        except Exception:
+            self.handleError(record)
+
+    def _prepared(self, record: logging.LogRecord) -> logging.LogRecord:
+        text = record.getMessage()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = _FORMAT(record.exc_info)
+        sent = logging.makeLogRecord(record.__dict__)
+        sent.msg = sent.message = text
+        sent.args = sent.exc_info = None
+        return sent
+
+
+_FORMAT: Callable[[Any], str] = logging.Formatter().formatException
