@@ -56,6 +56,8 @@ mod engine {
     use super::process::extent::Extent;
     #[pymodule_export]
     use super::queue::{LifoQueue, PriorityQueue, Queue};
+    #[pymodule_export]
+    use super::shared::array::Block;
 
     /// The native half of `plait.asyncio`: `Lock`, `Event`, `Future` are names of both halves, so it is a module of its own.
     #[pymodule(gil_used = false)]
