@@ -25,7 +25,8 @@ MAY_USE = {
     "trace": set(),
     "pool": {"core"},
     "proc": {"core", "ring", "reactor"},
-    "engine": {"core", "ring", "reactor", "trace", "pool", "proc"},
+    "shared": {"ring"},
+    "engine": {"core", "ring", "reactor", "trace", "pool", "proc", "shared"},
 }
 KNOWS_PYTHON = "engine"
 
