@@ -56,8 +56,11 @@ mod engine {
     use super::process::extent::Extent;
     #[pymodule_export]
     use super::queue::{LifoQueue, PriorityQueue, Queue};
+
     #[pymodule_export]
-    use super::shared::array::Block;
+    use super::shared::{
+        barrier::SharedBarrier, condition::WaitTable, event::SharedEvent, lock::SemLock, queue::SharedQueue,
+    };
 
     /// The native half of `plait.asyncio`: `Lock`, `Event`, `Future` are names of both halves, so it is a module of its own.
     #[pymodule(gil_used = false)]
@@ -147,6 +150,7 @@ mod engine {
         futures::init(module.py())?;
         process::pool::init(module.py())?;
         queue::init(module)?;
+        shared::init(module.py())?;
         deadlock::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -27,7 +27,7 @@
 
 mod at_once;
 mod capacity;
-mod errors;
+pub(crate) mod errors;
 mod face;
 mod hooks;
 mod hot;

@@ -7,12 +7,12 @@ use crate::process::driver::Driver;
 use crate::process::driver::functions::{self, Found};
 use crate::process::driver::job::Body;
 use crate::process::protocol::{LONGEST, NO_FUNCTION, form};
-use crate::process::{codec, extent, outcome};
-use plait_ring::Offer;
+use crate::process::{codec, outcome};
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use std::cell::RefCell;
 
 /// What of a call goes into its record.
@@ -21,8 +21,6 @@ pub struct Encoded {
     pub function: u32,
     pub form: u8,
     pub body: Body,
-    /// Where the arguments lie, if that is a segment.
-    pub offer: Option<Offer>,
 }
 
 thread_local! {
@@ -59,7 +57,6 @@ pub unsafe fn call(
                 function,
                 form: form::SIMPLE,
                 body,
-                offer: None,
             });
         }
         // SAFETY: alive, as the caller's.
@@ -69,7 +66,6 @@ pub unsafe fn call(
                 function,
                 form: form::SIMPLE,
                 body,
-                offer: None,
             });
         }
     }
@@ -132,17 +128,12 @@ unsafe fn pickled(
     }
     parts.extend(&all[..positional]);
     let args = PyTuple::new(py, parts)?;
-    let encoded = dumps(py, driver, &(args, kwargs).into_pyobject(py)?);
+    let encoded = dumps(py, &(args, kwargs).into_pyobject(py)?);
     match encoded {
-        Ok((body, offer)) => Ok(Encoded {
+        Ok((form, body)) => Ok(Encoded {
             function: number.unwrap_or(NO_FUNCTION),
-            form: if offer.is_some() {
-                form::SEGMENT
-            } else {
-                form::PICKLE
-            },
+            form,
             body,
-            offer,
         }),
         Err(error) => {
             if let Some(number) = number {
@@ -153,18 +144,18 @@ unsafe fn pickled(
     }
 }
 
-/// A value, pickled; in a segment, if it is large.
+/// A value, pickled.
 ///
 /// # Errors
-/// What pickling raises; `MemoryError`.
-fn dumps(py: Python<'_>, driver: &Driver, value: &Bound<'_, PyTuple>) -> PyResult<(Body, Option<Offer>)> {
+/// What pickling raises.
+fn dumps(py: Python<'_>, value: &Bound<'_, PyTuple>) -> PyResult<(u8, Body)> {
     let dumped = outcome::pickling(py)?.call_method1(intern!(py, "dumps"), (value,))?;
-    let (data, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = dumped.extract()?;
-    let bytes = data.as_bytes();
-    if bytes.len() <= LONGEST && buffers.is_empty() {
-        return Ok((Body::from_slice(bytes), None));
+    let bytes = dumped.get_item(0)?;
+    let bytes = bytes.cast::<PyBytes>()?.as_bytes();
+    if bytes.len() > LONGEST {
+        return Err(PyValueError::new_err(
+            "arguments of this size need a segment, which this build has not",
+        ));
     }
-    let mut body = Vec::new();
-    let offer = extent::pack(py, &driver.arena, bytes, buffers.iter(), &mut body)?;
-    Ok((Body::from_vec(body), Some(offer)))
+    Ok((form::PICKLE, Body::from_slice(bytes)))
 }
