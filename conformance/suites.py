@@ -12,6 +12,7 @@ import types
 import unittest
 
 from conformance.coroutines import COROUTINES
+from conformance.shared import SHARED
 from conformance.suite import Suite
 
 LOCK_TESTS = "test.lock_tests"
@@ -107,6 +108,7 @@ FUTURES = ("thread_pool", "future", "wait", "as_completed", "init", "shutdown")
 
 SUITES = (  # the long ones first: two run at a time
     *COROUTINES,
+    *SHARED,
     Suite(
         "test_concurrent_futures",
         tuple(f"test.test_concurrent_futures.test_{part}" for part in FUTURES),

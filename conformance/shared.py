@@ -1,0 +1,59 @@
+"""The suites of `_test_multiprocessing` for what processes share, for each start method.
+
+The classes of `multiprocessing.synchronize` and `multiprocessing.queues` become plait's, so every context makes
+those; and the names that the tests have copied before (`ProcessesMixin`) are set again.
+"""
+
+import importlib
+import importlib.util
+import multiprocessing
+import multiprocessing.queues
+import multiprocessing.synchronize
+import types
+import unittest
+
+from conformance.suite import Suite
+
+METHODS = ("fork", "forkserver", "spawn")
+LOCKS = ("Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier")
+QUEUES = ("Queue", "JoinableQueue", "SimpleQueue")
+
+# `_TestProcess` is here because its tests hand locks, events and queues to children of every kind.
+NAMES = ("Queue", "Lock", "Semaphore", "Condition", "Event", "Barrier", "Process")
+WANTED = {"TestSimpleQueue", *(f"WithProcessesTest{name}" for name in NAMES)}
+
+
+def _in_place() -> None:
+    """Every context makes plait's from here on."""
+    import plait.multiprocessing.queues as queues
+    import plait.multiprocessing.synchronize as synchronize
+
+    for name in LOCKS:
+        setattr(multiprocessing.synchronize, name, getattr(synchronize, name))
+    for name in QUEUES:
+        setattr(multiprocessing.queues, name, getattr(queues, name))
+
+
+def _shared(_: types.ModuleType) -> None:
+    """The names that the mixin holds are the context's methods, which look the classes up when they are called."""
+    tests = importlib.import_module("test._test_multiprocessing")
+    made = tests.ProcessesMixin.Lock()
+    assert type(made).__module__ == "plait.multiprocessing.synchronize", f"the tests make a {type(made)}"
+
+
+def _wanted(case: type[unittest.TestCase]) -> bool:
+    return case.__name__ in WANTED
+
+
+def _modules(method: str) -> tuple[str, ...]:
+    """One module for each start method before 3.12, a package of several since."""
+    name = f"test.test_multiprocessing_{method}"
+    found = importlib.util.find_spec(name)
+    if found is None or found.submodule_search_locations is None:
+        return (name,)
+    return (f"{name}.test_processes", f"{name}.test_misc")
+
+
+SHARED = tuple(
+    Suite(f"mp_{method}", _modules(method), _shared, _wanted, ("threading",), _in_place) for method in METHODS
+)
