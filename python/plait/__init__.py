@@ -25,6 +25,7 @@ TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from typing import Any
 
+    from plait._joblib import register_joblib
     from plait._pool import Pool
     from plait._processes.start import prestart
     from plait.concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +37,7 @@ _FACES = {
     "plait.queue": ("LifoQueue", "PriorityQueue", "Queue"),
     "plait._processes.start": ("prestart",),
     "plait.concurrent.futures": ("Future", "ThreadPoolExecutor"),
+    "plait._joblib": ("register_joblib",),
     "plait._pool": ("Pool",),
 }
 _FROM = {name: face for face, names in _FACES.items() for name in names}
@@ -62,6 +64,7 @@ __all__ = [
     "installed",
     "prestart",
     "progress",
+    "register_joblib",
     "uninstall",
 ]
 

@@ -16,10 +16,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from needed import missing, needs
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 LAUNCHERS = {"python": [sys.executable], "plait": [sys.executable, "-m", "plait", "run"]}
@@ -28,19 +29,6 @@ SECONDS = 90  # for one program, on a busy machine
 
 pytestmark = pytest.mark.timeout(300)
 launchers = pytest.mark.parametrize("launcher", LAUNCHERS.items(), ids=LAUNCHERS.keys())
-
-
-def missing(reason: str) -> None:
-    """What a test needs is not there."""
-    if os.environ.get("TESTS_NEED_ALL"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def needs(*modules: str) -> None:
-    for module in modules:
-        if find_spec(module) is None:
-            missing(f"{module} is not installed (pip install --group programs)")
 
 
 def program(name: str, *arguments: str, launcher: str, seen: Path, **environment: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import decimal
 import fractions
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -101,6 +102,33 @@ def test_nested(side: Any) -> None:
         assert (outer.expired(), inner.expired()) == (False, True)
 
     run(side, main)
+
+
+@sides
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_block_that_ends_or_is_moved_in_the_turn_in_which_its_time_comes(side: Any, moved: bool) -> None:
+    told = []
+
+    def late(future: asyncio.Future[None]) -> None:
+        future.set_result(None)
+        time.sleep(0.05)  # the next turn finds both the task ready and the timer due, in this order
+
+    async def main(side: Any) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        future = loop.create_future()
+        async with side.timeout(0.02) as timeout:
+            loop.call_soon(late, future)
+            await future
+            if moved:
+                timeout.reschedule(loop.time() + 10)
+                await side.sleep(0.02)
+        await side.sleep(0.02)
+        assert side.current_task().cancelling() == 0
+        assert repr(timeout) == "<Timeout [finished]>"
+
+    run(side, main)
+    assert told == []
 
 
 @sides

@@ -56,6 +56,8 @@ mod engine {
     use super::process::extent::Extent;
     #[pymodule_export]
     use super::queue::{LifoQueue, PriorityQueue, Queue};
+    #[pymodule_export]
+    use super::shared::array::Block;
 
     #[pymodule_export]
     use super::shared::{

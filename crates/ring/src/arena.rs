@@ -341,6 +341,12 @@ impl Arena {
         discard(old);
     }
 
+    /// Whether there is nothing to be trimmed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state().entries.is_empty()
+    }
+
     /// What there is.
     #[must_use]
     pub fn figures(&self) -> Figures {

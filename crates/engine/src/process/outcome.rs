@@ -5,15 +5,16 @@
 
 use super::protocol::{form, how};
 use super::telemetry::Telemetry;
-use super::{codec, driver::functions::CallText};
+use super::{codec, driver::functions::CallText, extent};
 use crate::door;
 use crate::held::{Held, HeldSlot};
 use plait_core::Latch;
+use plait_ring::Parcel;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 use pyo3::{PyTraverseError, PyVisit};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,9 +49,20 @@ pub enum Fate {
 #[derive(Debug)]
 enum Body {
     Bytes(u8, SmallVec<[u8; SHORT]>),
+    /// In a segment; whether a copy is wanted.
+    Large(Box<Parcel>, bool),
     Fate(Fate),
     /// Somebody unpacks it, or has.
     Taken,
+}
+
+/// A value as it came from a worker.
+#[derive(Debug)]
+pub enum Arrived<'a> {
+    /// In the record: its form and bytes.
+    Bytes(u8, &'a [u8]),
+    /// In a segment.
+    Large(Parcel),
 }
 
 /// An outcome that nobody may have looked at yet.
@@ -71,12 +83,16 @@ pub enum Opened {
 }
 
 impl Packed {
-    /// What a worker sent.
+    /// What a worker sent; of a large value, with `copy`, a copy that can be written to.
     #[must_use]
-    pub fn result(kind: u8, form: u8, bytes: &[u8], telemetry: Telemetry) -> Self {
+    pub fn result(kind: u8, value: Arrived<'_>, copy: bool, telemetry: Telemetry) -> Self {
+        let body = match value {
+            Arrived::Bytes(form, bytes) => Body::Bytes(form, SmallVec::from_slice(bytes)),
+            Arrived::Large(parcel) => Body::Large(Box::new(parcel), copy),
+        };
         Self {
             failed: AtomicBool::new(kind != how::VALUE),
-            body: Latch::new(Body::Bytes(form, SmallVec::from_slice(bytes))),
+            body: Latch::new(body),
             object: HeldSlot::default(),
             telemetry,
         }
@@ -125,6 +141,7 @@ impl Packed {
                     continue;
                 }
                 Body::Bytes(form, bytes) => unpack(py, form, &bytes),
+                Body::Large(parcel, copy) => unpack_large(py, *parcel, copy),
                 Body::Fate(fate) => explain(py, fate),
             };
             let object = unpacked.and_then(|object| {
@@ -167,6 +184,13 @@ pub fn unpack<'py>(py: Python<'py>, form: u8, bytes: &[u8]) -> PyResult<Bound<'p
             "a worker sent a value in a form that is not known",
         )),
     }
+}
+
+fn unpack_large(py: Python<'_>, parcel: Parcel, copy: bool) -> PyResult<Bound<'_, PyAny>> {
+    let (pickle, buffers) = extent::unpack(py, parcel, copy)?;
+    let named = PyDict::new(py);
+    named.set_item(intern!(py, "buffers"), buffers)?;
+    pickling(py)?.call_method(intern!(py, "loads"), (pickle,), Some(&named))
 }
 
 /// `plait._processes.pickling`.

@@ -49,6 +49,8 @@ pub mod form {
 
 /// A flag of a call: the worker says when it starts.
 pub const SAY_STARTED: u8 = 1;
+/// A flag of a call: large values are to be copies that can be written to.
+pub const COPY: u8 = 2;
 /// The function of a call whose first argument is the callable.
 pub const NO_FUNCTION: u32 = 0;
 
@@ -90,7 +92,7 @@ pub struct CallHead {
     pub function: u32,
     /// How the arguments are written: a constant of [`form`].
     pub form: u8,
-    /// [`SAY_STARTED`] or 0.
+    /// [`SAY_STARTED`], [`COPY`], both or 0.
     pub flags: u8,
 }
 
@@ -134,7 +136,7 @@ impl CallHead {
             form,
             flags,
         };
-        (form <= form::SEGMENT && flags <= SAY_STARTED).then_some((head, rest))
+        (form <= form::SEGMENT && flags <= (SAY_STARTED | COPY)).then_some((head, rest))
     }
 }
 

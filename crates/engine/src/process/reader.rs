@@ -25,6 +25,8 @@ const NAPS: u32 = 3;
 /// How often memory is sampled while something runs, and how often what has no room is tried again.
 const SAMPLE: Nanos = 50_000_000;
 const RETRY: Nanos = 1_000_000;
+/// Shared memory that has not been used for so long is given back.
+const KEEP: Duration = Duration::from_secs(5);
 /// How long a worker has nothing to do while another has too much, before that is mended.
 const LOPSIDED: Nanos = 1_000_000;
 
@@ -34,6 +36,7 @@ pub struct Role {
     threads: u32,
     naps: u32,
     sampled: Nanos,
+    trimmed: Nanos,
     over: bool,
 }
 
@@ -218,6 +221,15 @@ impl Driver {
         }
         let over = inside.is_over();
         drop(guard);
+        if !self.arena.is_empty() {
+            #[expect(clippy::cast_possible_truncation, reason = "seconds")]
+            let keep = KEEP.as_nanos() as Nanos;
+            if now - role.trimmed >= keep {
+                role.trimmed = now;
+                self.arena.trim(KEEP);
+            }
+            news.alarm = news.alarm.min(role.trimmed + keep);
+        }
         for threads in news.threads.drain(..) {
             threads.notify();
         }
@@ -317,6 +329,7 @@ impl Driver {
     fn end(self: &Arc<Self>, _py: Python<'_>) {
         let rest = self.inside.lock().take_all();
         drop(rest);
+        self.arena.trim(Duration::ZERO);
         self.starter.replace(None::<Held>);
         self.over.set();
     }

@@ -10,8 +10,10 @@
 //! | `lock` | `SemLock`: what Lock, RLock, Semaphore and BoundedSemaphore of `plait.multiprocessing` stand on |
 //! | `event`, `condition`, `barrier` | the other primitives |
 //! | `queue` | `SharedQueue`: put and get |
+//! | `array` | memory for arrays |
 //! | `pickling` | what `multiprocessing.reduction.ForkingPickler` does, without its Python |
 
+pub mod array;
 pub mod barrier;
 pub mod condition;
 pub mod event;

@@ -99,8 +99,8 @@ impl Timeout {
         };
         let event_loop = running_loop(py)?;
         let timer = match (plain_number(&when), keeper(&event_loop)) {
-            (Some(when), Some(core)) if ahead || when > time(&event_loop)? => {
-                Timer::native(core, when, expire, slf.as_any(), py.None())
+            (Some(at), Some(core)) if ahead || at > time(&event_loop)? => {
+                Timer::native(core, at, expire, slf.as_any(), when.unbind())
             }
             _ => {
                 let expire = slf.getattr(intern!(py, "_on_timeout"))?;
@@ -204,8 +204,16 @@ fn name_the_cause(error: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-fn expire(timeout: &Bound<'_, PyAny>, _: &Bound<'_, PyAny>) -> PyResult<()> {
-    timeout.cast::<Timeout>()?.get().expire(timeout.py())
+/// What a native timer runs. It may have been due, and so out of the timer's reach, when the block ended or was given
+/// another deadline in the same turn of the loop: then it is not for this any more.
+fn expire(timeout: &Bound<'_, PyAny>, when: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = timeout.py();
+    let this = timeout.cast::<Timeout>()?.get();
+    let due = this.when.get(py).is_some_and(|its| its.is(when));
+    if !due || this.state() != State::Entered {
+        return Ok(());
+    }
+    this.expire(py)
 }
 
 /// Enters a timeout.

@@ -79,6 +79,8 @@ impl Driver {
                 inside.obituary.stderr
             );
         }
+        // Before its calls go to others.
+        self.arena.gone(id.to_bits());
         inside.sums.died_workers += u64::from(exitcode != Some(0));
         inside.policy.died(id, running, &mut inside.out);
         if let Some(task) = running {

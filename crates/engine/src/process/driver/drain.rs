@@ -2,7 +2,9 @@
 
 use super::deliveries::Soon;
 use super::inside::{Inside, News};
-use crate::process::protocol::{ResultHead, read_u64, up};
+use crate::process::extent;
+use crate::process::outcome::Arrived;
+use crate::process::protocol::{ResultHead, form, read_u64, up};
 use crate::process::telemetry::Telemetry;
 use plait_pool::{Nanos, TaskId, WorkerId};
 
@@ -124,6 +126,15 @@ impl Inside {
         if !worker.returned(task) {
             return false;
         }
+        let value = if head.form == form::SEGMENT {
+            // Also if nobody wants it any more: to let go of it is what the worker waits for.
+            match extent::open(&mut worker.inbox, value, &worker.link) {
+                Ok(parcel) => Arrived::Large(parcel),
+                Err(_) => return false,
+            }
+        } else {
+            Arrived::Bytes(head.form, value)
+        };
         let known = Telemetry {
             submitted: 0,
             ended: now,
@@ -134,7 +145,7 @@ impl Inside {
             attempts: 0,
         };
         if self.policy.finished(id, task, head.took, &mut self.out) {
-            self.deliver(task, head.how, head.form, value, known, news);
+            self.deliver(task, head.how, value, known, news);
         }
         true
     }

@@ -3,6 +3,7 @@
 use super::functions::{CallText, Functions};
 use crate::held::Held;
 use plait_pool::{TaskId, WorkerId};
+use plait_ring::Offer;
 use smallvec::SmallVec;
 
 /// Arguments that are shorter lie in the job itself.
@@ -23,6 +24,8 @@ pub struct Job {
     pub flags: u8,
     pub attempts: u32,
     pub body: Body,
+    /// What the body names, if that is a segment.
+    pub offer: Option<Offer>,
     /// The worker in whose ring it lies, and under which sequence number.
     pub lease: Option<(WorkerId, u32)>,
     pub timeout: Option<u64>,

@@ -34,6 +34,7 @@ pub mod settling;
 pub mod worker;
 
 use super::board::Doorbell;
+use super::protocol::{COPY, SAY_STARTED};
 use crate::futures::future::FutureCore;
 use crate::held::{Held, HeldSlot};
 use doze::Watchers;
@@ -42,6 +43,8 @@ use job::{Body, Job};
 use plait_core::clock;
 use plait_core::{EventWord, Latch, Spin, fork};
 use plait_pool::{Call, Policy, TaskId};
+use plait_ring::Offer;
+use plait_ring::arena::{Arena, Limits};
 use pyo3::prelude::*;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -56,6 +59,8 @@ pub struct Settings {
     pub memory_limit: Option<u64>,
     /// All workers are started with the first call.
     pub eager: bool,
+    /// Large values arrive as copies that can be written to, on both sides.
+    pub copy: bool,
 }
 
 /// Whether calls are taken, and if not, why.
@@ -93,6 +98,8 @@ pub struct Driver {
     pub spin: Spin,
     pub starter: HeldSlot,
     pub hello: Vec<u8>,
+    /// Where large arguments lie.
+    pub arena: Arc<Arena>,
     /// When the reader's sleep ends by itself.
     pub sleeps_until: AtomicU64,
     pub reader_is_there: AtomicBool,
@@ -108,6 +115,8 @@ pub struct Entry {
     pub function: u32,
     pub form: u8,
     pub body: Body,
+    /// Where large arguments lie.
+    pub offer: Option<Offer>,
     pub call: Call,
 }
 
@@ -130,6 +139,7 @@ impl Driver {
             spin: Spin::new(),
             starter: slot,
             hello,
+            arena: Arena::new(Limits::default()),
             sleeps_until: AtomicU64::new(0),
             reader_is_there: AtomicBool::new(false),
             role: std::sync::Mutex::default(),
@@ -172,7 +182,12 @@ impl Driver {
             return Err((Gate::Broken, future));
         };
         core.task.store(id.to_bits(), Ordering::Relaxed);
-        let flags = u8::from(entry.call.timeout.is_some());
+        let said = if entry.call.timeout.is_some() {
+            SAY_STARTED
+        } else {
+            0
+        };
+        let flags = said | if self.settings.copy { COPY } else { 0 };
         inside.put(Job {
             id,
             future,
@@ -181,6 +196,7 @@ impl Driver {
             flags,
             attempts: 0,
             body: entry.body,
+            offer: entry.offer,
             lease: None,
             timeout: entry.call.timeout,
             submitted: now,

@@ -7,7 +7,8 @@ use crate::futures::observer::Ear;
 use crate::futures::outcome::Outcome;
 use crate::held::Held;
 use crate::hot;
-use crate::process::outcome::{Fate, Packed};
+use crate::process::outcome::{Arrived, Fate, Packed};
+use crate::process::protocol::COPY;
 use crate::process::telemetry::Telemetry;
 use plait_core::Batch;
 use plait_core::cell::{Cancel, Crowd, Finish, Start};
@@ -29,8 +30,7 @@ impl Inside {
         &mut self,
         task: TaskId,
         kind: u8,
-        form: u8,
-        bytes: &[u8],
+        value: Arrived<'_>,
         mut known: Telemetry,
         news: &mut News,
     ) {
@@ -38,7 +38,7 @@ impl Inside {
         known.submitted = job.submitted;
         known.attempts = job.attempts + 1;
         self.sums.add(known.took, known.cpu, kind != 0);
-        let packed = Packed::result(kind, form, bytes, known);
+        let packed = Packed::result(kind, value, job.flags & COPY != 0, known);
         self.complete(job.future, packed, news);
     }
 

@@ -8,11 +8,12 @@ use super::functions::Functions;
 use super::job::Job;
 use crate::held::Held;
 use crate::process::board::Board;
+use crate::process::extent;
 use crate::process::protocol::{CallHead, NO_FUNCTION, RING, SLOTS, down};
 use plait_pool::{TaskId, WorkerId};
 use plait_proc::{link::Link, memory::Meter, pidfd::Pidfd};
 use plait_ring::memory::Memory;
-use plait_ring::{Consumer, Corrupt, Producer};
+use plait_ring::{Consumer, Corrupt, Inbox, Producer};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
@@ -58,6 +59,8 @@ pub struct Worker {
     pub consumer: Consumer,
     shared: Shared,
     pub link: Link,
+    /// The segments that its large results lie in.
+    pub inbox: Inbox,
     pub stderr: OwnedFd,
     pub said: VecDeque<u8>,
     pub process: Pidfd,
@@ -105,6 +108,7 @@ impl Worker {
             consumer,
             shared,
             link: process.link,
+            inbox: Inbox::new(),
             stderr: process.stderr,
             said: VecDeque::new(),
             meter: measured.then(|| Meter::open(process.pid).ok()).flatten(),
@@ -166,6 +170,12 @@ impl Worker {
                 self.unpublished = true;
             }
             self.last_known = job.function;
+        }
+        if let Some(offer) = &job.offer
+            && extent::show(offer, &self.link, self.id.to_bits()).is_err()
+        {
+            // The link is full: as if the ring were. Or the process is gone, and its death under way.
+            return Ok(false);
         }
         let sequence = self.sequence;
         let head = CallHead {

@@ -7,12 +7,12 @@ use crate::process::driver::Driver;
 use crate::process::driver::functions::{self, Found};
 use crate::process::driver::job::Body;
 use crate::process::protocol::{LONGEST, NO_FUNCTION, form};
-use crate::process::{codec, outcome};
-use pyo3::exceptions::PyValueError;
+use crate::process::{codec, extent, outcome};
+use plait_ring::Offer;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use std::cell::RefCell;
 
 /// What of a call goes into its record.
@@ -21,6 +21,8 @@ pub struct Encoded {
     pub function: u32,
     pub form: u8,
     pub body: Body,
+    /// Where the arguments lie, if that is a segment.
+    pub offer: Option<Offer>,
 }
 
 thread_local! {
@@ -57,6 +59,7 @@ pub unsafe fn call(
                 function,
                 form: form::SIMPLE,
                 body,
+                offer: None,
             });
         }
         // SAFETY: alive, as the caller's.
@@ -66,6 +69,7 @@ pub unsafe fn call(
                 function,
                 form: form::SIMPLE,
                 body,
+                offer: None,
             });
         }
     }
@@ -128,12 +132,17 @@ unsafe fn pickled(
     }
     parts.extend(&all[..positional]);
     let args = PyTuple::new(py, parts)?;
-    let encoded = dumps(py, &(args, kwargs).into_pyobject(py)?);
+    let encoded = dumps(py, driver, &(args, kwargs).into_pyobject(py)?);
     match encoded {
-        Ok((form, body)) => Ok(Encoded {
+        Ok((body, offer)) => Ok(Encoded {
             function: number.unwrap_or(NO_FUNCTION),
-            form,
+            form: if offer.is_some() {
+                form::SEGMENT
+            } else {
+                form::PICKLE
+            },
             body,
+            offer,
         }),
         Err(error) => {
             if let Some(number) = number {
@@ -144,18 +153,18 @@ unsafe fn pickled(
     }
 }
 
-/// A value, pickled.
+/// A value, pickled; in a segment, if it is large.
 ///
 /// # Errors
-/// What pickling raises.
-fn dumps(py: Python<'_>, value: &Bound<'_, PyTuple>) -> PyResult<(u8, Body)> {
+/// What pickling raises; `MemoryError`.
+fn dumps(py: Python<'_>, driver: &Driver, value: &Bound<'_, PyTuple>) -> PyResult<(Body, Option<Offer>)> {
     let dumped = outcome::pickling(py)?.call_method1(intern!(py, "dumps"), (value,))?;
-    let bytes = dumped.get_item(0)?;
-    let bytes = bytes.cast::<PyBytes>()?.as_bytes();
-    if bytes.len() > LONGEST {
-        return Err(PyValueError::new_err(
-            "arguments of this size need a segment, which this build has not",
-        ));
+    let (data, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = dumped.extract()?;
+    let bytes = data.as_bytes();
+    if bytes.len() <= LONGEST && buffers.is_empty() {
+        return Ok((Body::from_slice(bytes), None));
     }
-    Ok((form::PICKLE, Body::from_slice(bytes)))
+    let mut body = Vec::new();
+    let offer = extent::pack(py, &driver.arena, bytes, buffers.iter(), &mut body)?;
+    Ok((Body::from_vec(body), Some(offer)))
 }

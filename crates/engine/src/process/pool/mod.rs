@@ -98,11 +98,17 @@ pub unsafe fn submit_call(
         let core: &FutureCore = hot::this(future);
         let held = Held::new(future);
         match encode::call(py, driver, callable, args, positional, names) {
-            Ok(Encoded { function, form, body }) => {
+            Ok(Encoded {
+                function,
+                form,
+                body,
+                offer,
+            }) => {
                 let entry = Entry {
                     function,
                     form,
                     body,
+                    offer,
                     call,
                 };
                 match driver.submit(py, entry, held, core) {
@@ -203,7 +209,6 @@ impl ProcessPoolCore {
                 "plait.concurrent.futures has not been imported",
             ));
         }
-        let _ = copy;
         let settings = Settings {
             policy: plait_pool::Settings {
                 workers: workers.max(1),
@@ -214,6 +219,7 @@ impl ProcessPoolCore {
             retries,
             memory_limit,
             eager,
+            copy,
         };
         let driver = Driver::new(settings, starter.into(), hello)?;
         driver.inside.lock().memory_limit = memory_limit;

@@ -3,12 +3,18 @@
 use super::cost::Clocks;
 use super::{ProcessWorker, filled};
 use crate::held::Held;
-use crate::process::codec;
-use crate::process::protocol::{CallHead, LONGEST, NO_FUNCTION, ResultHead, SAY_STARTED, form, how, up};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use crate::process::protocol::{
+    COPY, CallHead, LONGEST, NO_FUNCTION, ResultHead, SAY_STARTED, form, how, up,
+};
+use crate::process::{codec, extent};
+use plait_ring::arena::{Arena, Limits};
+use plait_ring::{Inbox, Offer};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The functions that have been sent.
@@ -77,6 +83,10 @@ pub struct Calls<'py> {
     hooks: Hooks<'py>,
     /// Where values are encoded.
     value: Vec<u8>,
+    /// The segments that large arguments lie in,
+    inbox: Inbox,
+    /// and those for large results.
+    pub arena: Arc<Arena>,
 }
 
 impl<'py> Calls<'py> {
@@ -91,6 +101,8 @@ impl<'py> Calls<'py> {
             clocks: Clocks::new(),
             hooks,
             value: Vec::new(),
+            inbox: Inbox::new(),
+            arena: Arena::new(Limits::default()),
         })
     }
 }
@@ -123,7 +135,7 @@ pub fn answer<'py>(
         worker.up.send(worker, py, up::STARTED, &[&task])?;
     }
     worker.current.store(head.task, Ordering::Relaxed);
-    let made = make(py, calls, head, arguments);
+    let made = make(worker, py, calls, head, arguments);
     worker.current.store(0, Ordering::Relaxed);
     if worker.is_forked() {
         return Ok(());
@@ -145,7 +157,7 @@ pub fn answer<'py>(
                 .up
                 .send(worker, py, up::RESULT, &[&reply.to_bytes(), &calls.value])?;
         }
-        Ok(value) => send_pickled(worker, py, calls, &mut reply, &value)?,
+        Ok(value) => send_pickled(worker, py, calls, &mut reply, value)?,
         Err((step, error)) => send_error(worker, py, calls, &mut reply, step, error, None)?,
     }
     // After the result is published: a death from here on is nobody's.
@@ -160,7 +172,13 @@ pub fn answer<'py>(
 }
 
 #[inline]
-fn make<'py>(py: Python<'py>, calls: &mut Calls<'py>, head: &CallHead, arguments: &[u8]) -> Made<'py> {
+fn make<'py>(
+    worker: &ProcessWorker,
+    py: Python<'py>,
+    calls: &mut Calls<'py>,
+    head: &CallHead,
+    arguments: &[u8],
+) -> Made<'py> {
     let unread = |error| (ARGUMENTS, error);
     if head.form == form::SIMPLE {
         let mut arguments = codec::decode_call(py, arguments).map_err(unread)?;
@@ -170,7 +188,7 @@ fn make<'py>(py: Python<'py>, calls: &mut Calls<'py>, head: &CallHead, arguments
             .map_err(unread)?;
         return arguments.call(&function).map_err(|error| (CALL, error));
     }
-    let (function, args, keywords) = unpickle(py, calls, head, arguments).map_err(unread)?;
+    let (function, args, keywords) = unpickle(worker, py, calls, head, arguments).map_err(unread)?;
     function
         .call(args, keywords.as_ref())
         .map_err(|error| (CALL, error))
@@ -180,21 +198,35 @@ type Unpickled<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Option<Bound<'py,
 
 /// The function, and its arguments out of `(args, kwargs)`.
 fn unpickle<'py>(
+    worker: &ProcessWorker,
     py: Python<'py>,
     calls: &mut Calls<'py>,
     head: &CallHead,
     arguments: &[u8],
 ) -> PyResult<Unpickled<'py>> {
-    if head.form != form::PICKLE {
-        return Err(PyValueError::new_err("large values cannot be sent yet"));
-    }
+    // First of all: it is the parent's again when this is dropped, whatever goes wrong.
+    let parcel = match head.form {
+        form::SEGMENT => Some(
+            extent::open(&mut calls.inbox, arguments, &worker.link)
+                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?,
+        ),
+        _ => None,
+    };
     // The function first: it may bring what the arguments' pickle names.
     let function = if head.function == NO_FUNCTION {
         None
     } else {
         Some(calls.functions.get(py, &calls.hooks, head.function)?)
     };
-    let both = calls.hooks.loads.call1((PyBytes::new(py, arguments),))?;
+    let both = match parcel {
+        None => calls.hooks.loads.call1((PyBytes::new(py, arguments),))?,
+        Some(parcel) => {
+            let (pickle, buffers) = extent::unpack(py, parcel, head.flags & COPY != 0)?;
+            let named = PyDict::new(py);
+            named.set_item(intern!(py, "buffers"), buffers)?;
+            calls.hooks.loads.call((pickle,), Some(&named))?
+        }
+    };
     let (args, keywords): (Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>) = both.extract()?;
     let keywords = keywords.filter(|keywords| !keywords.is_empty());
     match function {
@@ -208,34 +240,65 @@ fn unpickle<'py>(
     }
 }
 
-/// Sends a value that is not simple.
+/// Sends a value that is not simple: in a segment, if it is large.
 fn send_pickled<'py>(
     worker: &ProcessWorker,
     py: Python<'py>,
     calls: &mut Calls<'py>,
     reply: &mut ResultHead,
-    value: &Bound<'py, PyAny>,
+    value: Bound<'py, PyAny>,
 ) -> PyResult<()> {
-    let pickled = calls.hooks.dumps.call1((value,)).and_then(|both| {
-        let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = both.extract()?;
-        if data.len()? <= LONGEST && buffers.is_empty() {
-            Ok(data)
-        } else {
-            Err(PyValueError::new_err("large values cannot be sent yet"))
-        }
-    });
+    let packed = pack(py, calls, &value);
     if worker.is_forked() {
         return Ok(());
     }
-    match pickled {
-        Ok(data) => {
-            reply.form = form::PICKLE;
-            worker
-                .up
-                .send(worker, py, up::RESULT, &[&reply.to_bytes(), data.as_bytes()])
+    match packed {
+        Ok((body, offer)) => {
+            // Before it is sent: it may have parts of the arguments, whose place the caller's next call then has.
+            drop(value);
+            let bytes = match &body {
+                Packed::Bytes(data) => data.as_bytes(),
+                Packed::Large(body) => body,
+            };
+            reply.form = if offer.is_some() {
+                form::SEGMENT
+            } else {
+                form::PICKLE
+            };
+            if let Some(offer) = &offer {
+                worker.up.show(py, offer, &worker.link)?;
+            }
+            let parts = [&reply.to_bytes()[..], bytes];
+            worker.up.send(worker, py, up::RESULT, &parts)?;
+            if let Some(offer) = offer {
+                offer.send();
+            }
+            Ok(())
         }
-        Err(error) => send_error(worker, py, calls, reply, RESULT, error, Some(value)),
+        Err(error) => send_error(worker, py, calls, reply, RESULT, error, Some(&value)),
     }
+}
+
+/// A value as it is sent.
+enum Packed<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    /// What the record says of it.
+    Large(Vec<u8>),
+}
+
+fn pack<'py>(
+    py: Python<'py>,
+    calls: &Calls<'py>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<(Packed<'py>, Option<Offer>)> {
+    let dumped = calls.hooks.dumps.call1((value,))?;
+    let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = dumped.extract()?;
+    if data.len()? <= LONGEST && buffers.is_empty() {
+        return Ok((Packed::Bytes(data), None));
+    }
+    let mut body = Vec::new();
+    let offer = extent::pack(py, &calls.arena, data.as_bytes(), buffers.iter(), &mut body)?;
+    Ok((Packed::Large(body), Some(offer)))
 }
 
 /// Sends what the call raised, or what went wrong with it.

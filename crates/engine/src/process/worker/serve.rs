@@ -10,7 +10,7 @@ use super::{Downward, ProcessWorker, orphan};
 use crate::process::protocol::{CallHead, down, read_u32};
 use plait_core::clock::{self, Nanos};
 use plait_core::spin::{self, Spin};
-use plait_ring::{Corrupt, Woken};
+use plait_ring::{Arena, Corrupt, Woken};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::time::Duration;
@@ -23,6 +23,8 @@ const DETACHED: Nanos = 100_000;
 const ARREARS: usize = 8 << 10;
 /// Between so many calls signals are looked for, in case that none of them does.
 const UNHEARD: u32 = 256;
+/// Shared memory that has not been used for so long is given back by a worker that has nothing to do.
+const KEEP: Duration = Duration::from_secs(5);
 
 /// Why a worker stops serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub fn serve(worker: &ProcessWorker, py: Python<'_>, down: &mut Downward) -> PyR
             down.ring.release();
             arrears = 0;
             worker.flush(py)?;
-            if let Some(end) = wait(py, down, &spin)? {
+            if let Some(end) = wait(py, down, &spin, &calls.arena)? {
                 return Ok(end);
             }
             calls.clocks.restart();
@@ -99,7 +101,7 @@ pub fn serve(worker: &ProcessWorker, py: Python<'_>, down: &mut Downward) -> PyR
 }
 
 /// Waits for a record. Some: there will be none.
-fn wait(py: Python<'_>, down: &mut Downward, spin: &Spin) -> PyResult<Option<End>> {
+fn wait(py: Python<'_>, down: &mut Downward, spin: &Spin, arena: &Arena) -> PyResult<Option<End>> {
     if look_for(down, ATTACHED).map_err(broken)? {
         return Ok(None);
     }
@@ -107,7 +109,7 @@ fn wait(py: Python<'_>, down: &mut Downward, spin: &Spin) -> PyResult<Option<End
         let end = py
             .detach(|| {
                 if spin::one_core() {
-                    return sleep(down);
+                    return sleep(down, arena);
                 }
                 if spin.pays() {
                     let met = look_for(down, DETACHED)?;
@@ -116,7 +118,7 @@ fn wait(py: Python<'_>, down: &mut Downward, spin: &Spin) -> PyResult<Option<End
                         return Ok(Slept::Work);
                     }
                 }
-                sleep(down)
+                sleep(down, arena)
             })
             .map_err(broken)?;
         match end {
@@ -147,7 +149,7 @@ fn look_for(down: &mut Downward, nanos: Nanos) -> Result<bool, Corrupt> {
     }
 }
 
-fn sleep(down: &mut Downward) -> Result<Slept, Corrupt> {
+fn sleep(down: &mut Downward, arena: &Arena) -> Result<Slept, Corrupt> {
     loop {
         let bell = std::ptr::from_ref(&down.ring.control().bell);
         let mut found = Ok(false);
@@ -162,6 +164,7 @@ fn sleep(down: &mut Downward) -> Result<Slept, Corrupt> {
         match woken {
             Woken::Interrupted => return Ok(Slept::Interrupted),
             Woken::TimedOut if orphan::is_orphan() => return Ok(Slept::Orphaned),
+            Woken::TimedOut => arena.trim(KEEP),
             _ => {}
         }
     }

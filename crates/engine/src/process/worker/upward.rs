@@ -7,12 +7,15 @@ use super::ProcessWorker;
 use super::orphan;
 use super::serve;
 use crate::process::board::Doorbell;
+use crate::process::extent;
 use crate::process::protocol::{LONGEST, up};
 use plait_core::Latch;
+use plait_proc::Link;
 use plait_ring::memory::Memory;
-use plait_ring::{Corrupt, Producer};
+use plait_ring::{Corrupt, Offer, Producer};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -77,6 +80,22 @@ impl Upward {
             self.push(&mut end, tag, parts)
         })
         .map_err(broken)
+    }
+
+    /// Shows a large value to the parent: its descriptor goes over the link. Waits where that is full, detached: the
+    /// parent reads it as it comes to the records that were sent before.
+    pub fn show(&self, py: Python<'_>, offer: &Offer, link: &Link) -> PyResult<()> {
+        loop {
+            match extent::show(offer, link, 0) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                end => return Ok(end?),
+            }
+            if orphan::is_orphan() {
+                serve::vanish(1);
+            }
+            self.ring();
+            py.detach(|| std::thread::sleep(Duration::from_millis(1)));
+        }
     }
 
     /// Adds to what was printed; sends it up to its last line's end.
