@@ -1,9 +1,9 @@
 """How a block of shared memory gets from one process of the family to another.
 
-A process that is being started by `multiprocessing` inherits the descriptor. Any other finds it by the sender's process
-and the descriptor's number, under /proc, which the system allows to processes of the same user: nothing is named, and
-nobody serves. The sender keeps a block that is on its way until it has arrived; if it ends before, or a pickle that has
-arrived is loaded a second time, there may be nothing to be found: FileNotFoundError.
+A process that is being started by `multiprocessing` inherits the descriptor. Any other finds it in the sender's
+process, under /proc, which the system allows to processes of the same user: nothing is named, and nobody serves. The
+sender keeps a block that is on its way until it has arrived; if it ends before, or a pickle that has arrived is loaded
+a second time, there may be nothing to be found: OSError.
 
 A process maps a block once, however often it comes.
 """
@@ -14,10 +14,11 @@ import copyreg
 import os
 import threading
 import weakref
-from multiprocessing import context, reduction
+from multiprocessing import context
 from typing import Any
 
 from plait._engine import Block
+from plait.multiprocessing._passing import Reopened, duplicate
 
 __all__ = ["Block", "new_block"]
 
@@ -51,19 +52,23 @@ def _forget() -> None:
 def _reduce(block: Block) -> tuple[Any, ...]:
     identity = _identity(block.fileno())
     if context.get_spawning_popen() is not None:
-        return _inherit, (reduction.DupFd(block.fileno()),)
+        return _inherit, (duplicate(block.fileno()),)
     with _lock:
         _forget()
         block._send()
         _sent[identity] = block
-    return _find, (os.getpid(), block.fileno(), identity)
+    return _find, (identity, Reopened(block.fileno()))
 
 
-copyreg.pickle(Block, _reduce)  # type: ignore[arg-type]
+copyreg.pickle(Block, _reduce)
 
 
 def _inherit(passed: Any) -> Block:
-    return _open(passed.detach())
+    descriptor = passed.detach()
+    block = _open(descriptor)
+    if isinstance(passed, Reopened):
+        os.close(descriptor)
+    return block
 
 
 def _open(descriptor: int) -> Block:
@@ -75,21 +80,11 @@ def _open(descriptor: int) -> Block:
     return block
 
 
-def _find(process: int, number: int, identity: _Identity) -> Block:
+def _find(identity: _Identity, sender: Reopened) -> Block:
     with _lock:
         block = _known.get(identity)
     if block is None:
-        gone = f"process {process} has let go of shared memory before it was received"
-        try:
-            descriptor = os.open(f"/proc/{process}/fd/{number}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise FileNotFoundError(gone) from error
-        try:
-            if _identity(descriptor) != identity:
-                raise FileNotFoundError(gone)
-            block = _open(descriptor)
-        finally:
-            os.close(descriptor)
+        block = _inherit(sender)
     block._receive()
     return block
 

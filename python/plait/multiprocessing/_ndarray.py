@@ -55,8 +55,12 @@ class SharedArray(np.ndarray[Any, Any]):
         return np.array(self, order="K")
 
 
+# Before numpy 2 it was elsewhere.
+_bounds: Any = getattr(getattr(np.lib, "array_utils", np), "byte_bounds")  # noqa: B009
+
+
 def _lies_in(array: np.ndarray[Any, Any], block: Block) -> bool:
-    low, high = np.lib.array_utils.byte_bounds(array) if hasattr(np.lib, "array_utils") else np.byte_bounds(array)
+    low, high = _bounds(array)
     start: int = block._address
     return start <= low and high <= start + len(block)
 

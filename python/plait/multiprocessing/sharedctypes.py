@@ -18,12 +18,12 @@ from multiprocessing.sharedctypes import (
     SynchronizedArray,
     SynchronizedBase,
     SynchronizedString,
-    rebuild_ctype,
     synchronized,
 )
 from typing import Any
 
 from plait.multiprocessing._blocks import Block, new_block
+from plait.multiprocessing.synchronize import RLock
 
 __all__ = [
     "Array",
@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 _types: dict[str, type[Any]] = _standard.typecode_to_type  # type: ignore[attr-defined]
+_rebuild: Any = _standard.rebuild_ctype  # type: ignore[attr-defined]
+_StandardHeap: Any = heap.Heap
 
 
 class _Arena:
@@ -59,7 +61,7 @@ def _rebuild_arena(block: Block) -> _Arena:
     return arena
 
 
-class _Heap(heap.Heap):  # type: ignore[name-defined, misc]
+class _Heap(_StandardHeap):  # type: ignore[misc]
     """The standard library's heap, on arenas of ours."""
 
     def _new_arena(self, size: int) -> tuple[_Arena, int, int]:
@@ -71,7 +73,7 @@ class _Heap(heap.Heap):  # type: ignore[name-defined, misc]
         return arena, 0, length
 
 
-class _Piece(heap.BufferWrapper):  # type: ignore[name-defined, misc]
+class _Piece(heap.BufferWrapper):
     """A piece of the heap, which a child finds again."""
 
     _heap = _Heap()
@@ -85,7 +87,7 @@ class _Piece(heap.BufferWrapper):  # type: ignore[name-defined, misc]
 
 
 def _new(kind: type[Any]) -> Any:
-    return rebuild_ctype(kind, _Piece(ctypes.sizeof(kind)), None)  # type: ignore[arg-type]
+    return _rebuild(kind, _Piece(ctypes.sizeof(kind)), None)
 
 
 def _zeroed(kind: type[Any]) -> Any:
@@ -130,14 +132,8 @@ def Array(typecode_or_type: str | type[Any], size_or_initializer: Any, *, lock: 
 def _locked(value: Any, lock: Any, ctx: Any) -> Any:
     if lock is False:
         return value
-    if ctx is None:
-        try:
-            from plait.multiprocessing import get_context
-        except ImportError:
-            from multiprocessing import get_context
-        ctx = get_context()
     if lock in (True, None):
-        lock = ctx.RLock()
+        lock = RLock() if ctx is None else ctx.RLock()
     if not hasattr(lock, "acquire"):
         raise AttributeError(f"{lock!r} has no method 'acquire'")
     return synchronized(value, lock, ctx=ctx)

@@ -59,6 +59,7 @@ impl Driver {
     pub fn drop_spent(&self, _py: Python<'_>) {
         let mut inside = self.inside.lock();
         let spent = std::mem::take(&mut inside.spent);
+        inside.spent_is_large = false;
         let forgotten = std::mem::take(&mut inside.forgotten);
         drop(inside);
         drop((spent, forgotten));

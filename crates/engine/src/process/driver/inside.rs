@@ -75,6 +75,8 @@ pub struct Inside {
     pub scratch: Vec<u8>,
     /// To be dropped by whoever is attached next.
     pub spent: Vec<Held>,
+    /// One of them has a large result: its memory is to be given back soon.
+    pub spent_is_large: bool,
     pub forgotten: Vec<Function>,
     pub starts: VecDeque<WorkerId>,
     /// So many are being started at this moment.
@@ -109,6 +111,7 @@ impl Inside {
             functions: Functions::default(),
             scratch: Vec::new(),
             spent: Vec::new(),
+            spent_is_large: false,
             forgotten: Vec::new(),
             starts: VecDeque::new(),
             starting: 0,
@@ -280,7 +283,7 @@ impl Inside {
         }
         news.alarm = news.alarm.min(self.policy.next_alarm().unwrap_or(Nanos::MAX));
         news.starts |= !self.starts.is_empty();
-        news.spent |= self.spent.len() >= MANY_SPENT;
+        news.spent |= self.spent.len() >= MANY_SPENT || self.spent_is_large;
         news.soon |= !self.soon.is_empty() && !self.soon_is_busy;
         news.calls |= !self.calls.is_empty() && !self.calls_are_busy;
         news.deaths |= !self.dead.is_empty();

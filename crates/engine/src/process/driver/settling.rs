@@ -38,6 +38,7 @@ impl Inside {
         known.submitted = job.submitted;
         known.attempts = job.attempts + 1;
         self.sums.add(known.took, known.cpu, kind != 0);
+        self.spent_is_large |= matches!(value, Arrived::Large(_));
         let packed = Packed::result(kind, value, job.flags & COPY != 0, known);
         self.complete(job.future, packed, news);
     }
