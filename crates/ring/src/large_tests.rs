@@ -242,6 +242,40 @@ fn nonsense_is_refused() {
     }
 }
 
+#[test]
+fn bodies_of_any_bytes_read_within_the_segment_or_are_refused() {
+    let _alone = alone();
+    let arena = Arena::new(Limits::default());
+    let (mut wire, mut inbox) = (Wire::default(), Inbox::new());
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut opened = 0;
+    for _ in 0..3000 {
+        let (mut body, offer) = packed(&arena, b"pickle", &[b"buffer", b""]);
+        wire.show(&offer, 1);
+        for _ in 0..=random() % 3 {
+            let at = random() as usize % body.len();
+            body[at] = match random() % 3 {
+                0 => random() as u8,
+                1 => body[at].wrapping_add(1),
+                _ => 0xff,
+            };
+        }
+        if let Ok(parcel) = wire.open(&mut inbox, &body) {
+            opened += 1;
+            for part in parcel.buffers.iter().chain([&parcel.pickle]) {
+                let _read: u64 = bytes(part).iter().map(|byte| u64::from(*byte)).sum();
+            }
+        }
+    }
+    assert!(opened > 0 && arena.figures().segments == 1);
+}
+
 /// Runs `child` in a forked process; true if it says so.
 fn in_a_child(child: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child touches its own memory and ends; it takes no lock that another thread may hold.
