@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait._follower import Follower
 from plait._nature import identity, sending
-from plait._trial import COMPUTES, MOST_CALLS, SEEN_WAITING, Record, Trial
+from plait._trial import COMPUTES, MOST_CALLS, SEEN_WAITING, TOGETHER, Record, Trial
 from plait.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from plait.concurrent.futures._pool import _cpu_count
 from plait.threading import Condition, RLock
@@ -87,7 +87,7 @@ class Chooser(Executor):
                     if not self._looks:
                         self._looks = True
                         threading.Thread(target=self._look, name="plait-pool-look", daemon=True).start()
-                elif record.on_trial or record.measured >= MOST_CALLS:
+                elif record.on_trial >= TOGETHER or record.measured >= MOST_CALLS:
                     place = "thread"  # nothing depends on it
                 else:
                     record.on_trial += 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
-__all__ = ["COMPUTES", "MOST_CALLS", "SEEN_WAITING", "Record", "Trial", "in_words"]
+__all__ = ["COMPUTES", "MOST_CALLS", "SEEN_WAITING", "TOGETHER", "Record", "Trial", "in_words"]
 
 COMPUTES = 0.5  # a share of CPU time from which on a call computes
 # When enough is known: so many calls, and so many seconds that the counted ones took. The first call often imports and
@@ -27,6 +27,8 @@ MOST_CALLS = 8
 SEEN_WAITING = 0.02  # seconds after which a call that has used little CPU time is seen to wait
 _HARDLY = 0.05  # a share of CPU time below which one such call is enough
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+# Calls of one function that are on trial at a time: where there is a GIL they would only wait for each other.
+TOGETHER = 1 if _HAS_GIL else MOST_CALLS
 
 
 class Trial:
@@ -141,7 +143,7 @@ class Record:
         """For `Pool.stats()`."""
         cpu, wall = self.typical()
         return {
-            "runs_on": "thread" if self.stays else self.runs_on,
+            "runs_on": "thread" if self.stays and self.runs_on == "trial" else self.runs_on,
             "why": self.why or self.stays or "it is being measured",
             "calls": {place: count for place, count in self.calls.items() if count},
             "measured": self.measured,
