@@ -304,7 +304,7 @@ def test_what_a_call_took():
         assert spent.took >= spent.cpu * 0.9 >= 40_000_000
         assert spent.peak > 64 << 10
         assert slept.took >= 50_000_000 > 5 * slept.cpu
-        assert short.cpu == short.took < 50_000_000
+        assert short.cpu <= short.took < 50_000_000
         assert short.peak == 0
 
 

@@ -150,9 +150,9 @@ class _Failures:
     def __call__(self, where: str, error: BaseException, value: object) -> bytes:
         if where == "arguments" and not isinstance(error, TaskInterrupted):
             error = self.unread(error)
-        elif where == "result":
+        elif where == "result" and not isinstance(error, (MemoryError, OSError)):
             error = self.unsent(error, value)
-        return _short(error, self.dumps(error))
+        return self.dumps(error)
 
     def dumps(self, error: BaseException) -> bytes:
         return pickling.dumps_exception(error)

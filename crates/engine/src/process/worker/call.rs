@@ -240,7 +240,7 @@ fn unpickle<'py>(
     }
 }
 
-/// Sends a value that is not simple: in a segment, if it is large.
+/// Sends a value that is not simple.
 fn send_pickled<'py>(
     worker: &ProcessWorker,
     py: Python<'py>,
@@ -248,57 +248,18 @@ fn send_pickled<'py>(
     reply: &mut ResultHead,
     value: Bound<'py, PyAny>,
 ) -> PyResult<()> {
-    let packed = pack(py, calls, &value);
-    if worker.is_forked() {
-        return Ok(());
-    }
+    let packed = calls.hooks.dumps.call1((&value,)).and_then(|both| {
+        let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = both.extract()?;
+        pack(py, calls, data, &buffers)
+    });
     match packed {
-        Ok((body, offer)) => {
+        Ok(packed) => {
             // Before it is sent: it may have parts of the arguments, whose place the caller's next call then has.
             drop(value);
-            let bytes = match &body {
-                Packed::Bytes(data) => data.as_bytes(),
-                Packed::Large(body) => body,
-            };
-            reply.form = if offer.is_some() {
-                form::SEGMENT
-            } else {
-                form::PICKLE
-            };
-            if let Some(offer) = &offer {
-                worker.up.show(py, offer, &worker.link)?;
-            }
-            let parts = [&reply.to_bytes()[..], bytes];
-            worker.up.send(worker, py, up::RESULT, &parts)?;
-            if let Some(offer) = offer {
-                offer.send();
-            }
-            Ok(())
+            packed.send(worker, py, reply)
         }
         Err(error) => send_error(worker, py, calls, reply, RESULT, error, Some(&value)),
     }
-}
-
-/// A value as it is sent.
-enum Packed<'py> {
-    Bytes(Bound<'py, PyBytes>),
-    /// What the record says of it.
-    Large(Vec<u8>),
-}
-
-fn pack<'py>(
-    py: Python<'py>,
-    calls: &Calls<'py>,
-    value: &Bound<'py, PyAny>,
-) -> PyResult<(Packed<'py>, Option<Offer>)> {
-    let dumped = calls.hooks.dumps.call1((value,))?;
-    let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = dumped.extract()?;
-    if data.len()? <= LONGEST && buffers.is_empty() {
-        return Ok((Packed::Bytes(data), None));
-    }
-    let mut body = Vec::new();
-    let offer = extent::pack(py, &calls.arena, data.as_bytes(), buffers.iter(), &mut body)?;
-    Ok((Packed::Large(body), Some(offer)))
 }
 
 /// Sends what the call raised, or what went wrong with it.
@@ -306,17 +267,63 @@ fn pack<'py>(
 fn send_error<'py>(
     worker: &ProcessWorker,
     py: Python<'py>,
-    calls: &mut Calls<'py>,
+    calls: &Calls<'py>,
     reply: &mut ResultHead,
     step: &str,
     error: PyErr,
     value: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<()> {
+    if worker.is_forked() {
+        return Ok(());
+    }
     reply.how = how::EXCEPTION;
-    reply.form = form::PICKLE;
-    let data = calls.hooks.failed.call1((step, error.into_value(py), value))?;
-    let data = data.cast_into::<PyBytes>()?;
-    worker
-        .up
-        .send(worker, py, up::RESULT, &[&reply.to_bytes(), data.as_bytes()])
+    let tell = |error: PyErr| {
+        let data = calls.hooks.failed.call1((step, error.into_value(py), value))?;
+        pack(py, calls, data.cast_into::<PyBytes>()?, &PyList::empty(py))
+    };
+    // Where there is no memory for a large one, that is the error.
+    tell(error).or_else(tell)?.send(worker, py, reply)
+}
+
+/// A pickle as it is sent: itself, or what the record says of the segment that it is in.
+enum Packed<'py> {
+    Here(Bound<'py, PyBytes>),
+    Large(Vec<u8>, Offer),
+}
+
+/// Puts a pickle into a segment if it is large.
+fn pack<'py>(
+    py: Python<'py>,
+    calls: &Calls<'py>,
+    data: Bound<'py, PyBytes>,
+    buffers: &Bound<'py, PyList>,
+) -> PyResult<Packed<'py>> {
+    if data.as_bytes().len() <= LONGEST && buffers.is_empty() {
+        return Ok(Packed::Here(data));
+    }
+    let mut body = Vec::new();
+    let offer = extent::pack(py, &calls.arena, data.as_bytes(), buffers, &mut body)?;
+    Ok(Packed::Large(body, offer))
+}
+
+impl Packed<'_> {
+    fn send(self, worker: &ProcessWorker, py: Python<'_>, reply: &mut ResultHead) -> PyResult<()> {
+        if worker.is_forked() {
+            return Ok(());
+        }
+        let mut post = |form, body: &[u8]| {
+            reply.form = form;
+            let head = reply.to_bytes();
+            worker.up.send(worker, py, up::RESULT, &[&head, body])
+        };
+        match self {
+            Self::Here(data) => post(form::PICKLE, data.as_bytes()),
+            Self::Large(body, offer) => {
+                worker.up.show(py, &offer, &worker.link)?;
+                post(form::SEGMENT, &body)?;
+                offer.send();
+                Ok(())
+            }
+        }
+    }
 }

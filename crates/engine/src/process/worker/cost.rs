@@ -1,8 +1,7 @@
 //! What a call took: wall time always, processor time and memory where it took long enough to be worth a system call.
 //!
 //! A system call for each call would cost a third of what a short one does. So the processor's clock is read after a long
-//! call only; the time at which the call began on it is what was read last, and the wall time since, all of which a worker that does
-//! not sleep is busy. It is read anew after each sleep, and where that was a millisecond ago.
+//! call only, and from time to time; what was used in between is shared out between the call and what was before it.
 
 use plait_core::clock::{self, Nanos};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -80,7 +79,11 @@ impl Clocks {
     fn ask(&mut self, now: Nanos, cost: &mut Cost) {
         let cpu = processor();
         let before = self.begun - self.cpu_at;
-        cost.cpu = (cpu - self.cpu).saturating_sub(before);
+        let used = cpu - self.cpu;
+        // Busy before it at the most all the time, and else as much as during it.
+        cost.cpu = used
+            .saturating_sub(before)
+            .max((u128::from(used) * u128::from(cost.took) / u128::from(before + cost.took)) as Nanos);
         self.cpu = cpu;
         self.cpu_at = now;
         if cost.took > VERY_LONG {

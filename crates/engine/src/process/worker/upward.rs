@@ -8,12 +8,12 @@ use super::orphan;
 use super::serve;
 use crate::process::board::Doorbell;
 use crate::process::extent;
-use crate::process::protocol::{LONGEST, up};
+use crate::process::protocol::{LONGEST, RING, up};
 use plait_core::Latch;
 use plait_proc::Link;
 use plait_ring::memory::Memory;
 use plait_ring::{Corrupt, Offer, Producer};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -74,6 +74,10 @@ impl Upward {
 
     #[cold]
     fn send_slow(&self, py: Python<'_>, tag: u32, parts: &[&[u8]]) -> PyResult<()> {
+        // There will never be room for it.
+        if parts.iter().map(|part| part.len()).sum::<usize>() > RING / 2 {
+            return Err(PyValueError::new_err("a record that is too long for a ring"));
+        }
         py.detach(|| {
             let mut end = self.end.lock();
             self.push_printed(&mut end)?;
