@@ -5,12 +5,14 @@
 //! | [`link`] | messages with descriptors between two processes of one family |
 //! | [`pidfd`] | a process by a descriptor that means no other one, ever |
 //! | [`memory`] | how much of a process is in memory |
+//! | `inherited` | what a fork of the parent must not keep |
 //! | [`zygote`] | the process that forks workers: its parent's side |
 //! | [`spawn`] | how that process is started |
 //! | [`nursery`] | the same: its own side |
 
 #![warn(missing_docs)]
 
+mod inherited;
 pub mod link;
 pub mod memory;
 pub mod nursery;

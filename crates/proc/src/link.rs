@@ -9,13 +9,21 @@
 //! **Trust.** What a peer sends is bytes: a long message is read (`pread`) and never mapped, so a peer that takes pages away
 //! harms nobody.
 
-use crate::{again, checked};
+use crate::{again, checked, inherited};
 use std::io::{Error, ErrorKind, Result};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// One end.
 #[derive(Debug)]
-pub struct Link(OwnedFd);
+pub struct Link(Kept);
+
+/// The descriptor, and whether a fork of this process is kept from it.
+#[derive(Debug)]
+struct Kept {
+    fd: ManuallyDrop<OwnedFd>,
+    marked: bool,
+}
 
 /// What came.
 #[derive(Debug, Default)]
@@ -44,7 +52,8 @@ struct Control([u8; 1080]);
 const _: () = assert!(unsafe { libc::CMSG_SPACE(253 * 4) } as usize <= size_of::<Control>());
 
 impl Link {
-    /// Two ends of a new link, closed on exec.
+    /// Two ends of a new link, closed on exec. The first is for the process that asks: a fork of it does not have that end
+    /// (it finds something useless by its number), so that the other one sees the end of file when this process is gone.
     ///
     /// # Errors
     /// The system's: no descriptors.
@@ -54,10 +63,10 @@ impl Link {
         // SAFETY: the array has room for both; the descriptors are new and ours.
         unsafe {
             checked(libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()))?;
-            Ok((
-                Self(OwnedFd::from_raw_fd(ends[0])),
-                Self(OwnedFd::from_raw_fd(ends[1])),
-            ))
+            inherited::mark(ends[0]);
+            let mut ours = Self::from_raw_fd(ends[0]);
+            ours.0.marked = true;
+            Ok((ours, Self::from_raw_fd(ends[1])))
         }
     }
 
@@ -125,7 +134,7 @@ impl Link {
         }
         let flags = flags | libc::MSG_NOSIGNAL;
         // SAFETY: the message points to parts and control, which outlive the call.
-        again(|| unsafe { libc::sendmsg(self.0.as_raw_fd(), &raw const message, flags) }).map(drop)
+        again(|| unsafe { libc::sendmsg(self.as_raw_fd(), &raw const message, flags) }).map(drop)
     }
 
     /// The next message; waits for it. `None`: the other end is gone and everything that it sent has been received.
@@ -169,7 +178,7 @@ impl Link {
             again(|| {
                 message.msg_controllen = size_of::<Control>(); // the system writes what it used
                 // SAFETY: the message points to parts and control, which outlive the call.
-                unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, flags) }
+                unsafe { libc::recvmsg(self.as_raw_fd(), &raw mut message, flags) }
             })
         };
         let reset =
@@ -209,38 +218,57 @@ impl Link {
 
 impl From<OwnedFd> for Link {
     fn from(fd: OwnedFd) -> Self {
-        Self(fd)
+        Self(Kept {
+            fd: ManuallyDrop::new(fd),
+            marked: false,
+        })
     }
 }
 
 impl From<Link> for OwnedFd {
     fn from(link: Link) -> Self {
-        link.0
+        // SAFETY: the number is open, and `into_raw_fd` gave up its ownership.
+        unsafe { Self::from_raw_fd(link.into_raw_fd()) }
     }
 }
 
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.fd.as_fd()
     }
 }
 
 impl AsRawFd for Link {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.fd.as_raw_fd()
     }
 }
 
 impl FromRawFd for Link {
     unsafe fn from_raw_fd(fd: RawFd) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { OwnedFd::from_raw_fd(fd) })
+        Self::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 
 impl IntoRawFd for Link {
     fn into_raw_fd(self) -> RawFd {
-        self.0.into_raw_fd()
+        let fd = self.as_raw_fd();
+        let kept = ManuallyDrop::new(self.0);
+        if kept.marked {
+            inherited::unmark(fd);
+        }
+        fd
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.marked {
+            inherited::unmark(self.fd.as_raw_fd());
+        }
+        // SAFETY: it is not used after this.
+        unsafe { ManuallyDrop::drop(&mut self.fd) };
     }
 }
 

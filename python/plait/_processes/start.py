@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import os
 import pickle
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -206,4 +207,6 @@ def _serve(entry: str, link: _Passed, stderr: _Passed, hello: dict[str, Any] | N
     """What a process of a context does: it is a worker until it ends."""
     os.dup2(stderr.fd, 2)
     os.close(stderr.fd)
+    # A pool's own thread, which may have started this one, hears no signals.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     import_module(entry).main(link.fd, hello)

@@ -38,7 +38,7 @@ def main(link: int, hello: dict[str, Any] | None = None) -> None:
     returns then, or raises SystemExit. None: it comes over the link, and the process ends here.
     """
     ours = hello is None
-    worker = ProcessWorker.connect(link, ours)
+    worker = ProcessWorker.connect(link)
     if worker is None:
         os._exit(1)
     if ours:

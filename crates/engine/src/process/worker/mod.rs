@@ -103,11 +103,9 @@ impl ProcessWorker {
 #[pymethods]
 impl ProcessWorker {
     /// Waits for the parent's first message on the descriptor `link`, which is taken over, and sets up what is shared.
-    ///
-    /// direct: whether the parent of this process ends with the program (plait's zygote, a fork server), so that its end is this
-    /// process's. None: the other end of the link is gone. Raises OSError, ValueError.
+    /// Raises OSError, ValueError.
     #[staticmethod]
-    fn connect(py: Python<'_>, link: i32, direct: bool) -> PyResult<Option<Self>> {
+    fn connect(py: Python<'_>, link: i32) -> PyResult<Option<Self>> {
         // SAFETY: whoever started this process has given it the descriptor.
         let link = Link::from(unsafe { OwnedFd::from_raw_fd(link) });
         let Some(message) = py.detach(|| link.recv())? else {
@@ -136,7 +134,7 @@ impl ProcessWorker {
         worker
             .hello
             .fill(PyBytes::new(py, &message.bytes).into_any().into());
-        orphan::watch(&worker.link, direct)?;
+        orphan::watch(&worker.link)?;
         Ok(Some(worker))
     }
 
