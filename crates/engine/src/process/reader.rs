@@ -7,14 +7,13 @@
 use super::driver::Driver;
 use super::driver::doze::Sleep;
 use super::driver::inside::News;
-use crate::held::Held;
 use plait_core::clock::{self, Nanos};
 use plait_pool::WorkerId;
 use pyo3::prelude::*;
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// While results keep coming it looks this often, and is not rung for each.
@@ -157,7 +156,15 @@ fn unmasked() -> libc::sigset_t {
 impl Driver {
     fn read(self: Arc<Self>) {
         loop {
-            let mut role = self.role.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut role = match self.role.try_lock() {
+                Ok(role) => role,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    // What was done here may be what the other waits for to end: it looks again, and sleeps again.
+                    self.wake_reader();
+                    self.role.lock().unwrap_or_else(PoisonError::into_inner)
+                }
+            };
             if role.over {
                 return;
             }
@@ -330,7 +337,8 @@ impl Driver {
         let rest = self.inside.lock().take_all();
         drop(rest);
         self.arena.trim(Duration::ZERO);
-        self.starter.replace(None::<Held>);
+        let starter = self.starter.lock().take();
+        drop(starter);
         self.over.set();
     }
 

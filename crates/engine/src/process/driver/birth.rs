@@ -12,7 +12,6 @@ use plait_core::clock;
 use plait_pool::WorkerId;
 use plait_proc::link::Link;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -64,6 +63,7 @@ impl Driver {
         if !self.reader_is_there.swap(true, Ordering::AcqRel) {
             reader::spawn(self);
         }
+        self.wake_if_over();
     }
 
     /// Waits, a moment at a time, until no worker is being started by another thread.
@@ -86,24 +86,15 @@ impl Driver {
         ];
         // It lies in the link until the worker reads it.
         link.try_send(&self.hello, &given)?;
-        let starter = self
-            .starter
-            .get(py)
-            .ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
-        let handle = starter.call_method1(
-            intern!(py, "start"),
-            (theirs.as_fd().as_raw_fd(), their_stderr.as_raw_fd()),
-        )?;
-        let pid: i32 = handle.getattr(intern!(py, "pid"))?.extract()?;
-        let pidfd: i32 = handle.getattr(intern!(py, "pidfd"))?.extract()?;
-        // SAFETY: the handle owns the descriptor and is alive.
-        let process = unsafe { BorrowedFd::borrow_raw(pidfd) }.try_clone_to_owned()?;
+        let starter = self.starter.lock().clone();
+        let starter = starter.ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
+        let started = starter.start(py, theirs.as_fd(), their_stderr.as_fd())?;
         let process = Process {
             link,
             stderr,
-            process: process.into(),
-            pid,
-            handle: handle.into(),
+            process: started.process,
+            pid: started.pid,
+            handle: started.handle,
         };
         self.watch(&process.process, Source::Death(id))?;
         self.watch(&process.stderr, Source::Stderr(id))?;

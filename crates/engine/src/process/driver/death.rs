@@ -6,9 +6,9 @@ use super::Driver;
 use super::inside::{Inside, News};
 use super::settling::Obituary;
 use super::worker::Worker;
+use crate::process::start::Handle;
 use plait_core::clock;
 use plait_pool::{TaskId, WorkerId};
-use pyo3::intern;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,16 +36,12 @@ impl Driver {
             let mut inside = self.inside.lock();
             let Some(id) = inside.dead.pop() else { return };
             inside.starting += 1;
-            let handle = inside.worker(id).map(|worker| worker.handle.clone_ref(py));
+            let handle = inside.worker(id).map(|worker| Arc::clone(&worker.handle));
             drop(inside);
-            let exitcode = handle.and_then(|handle| exit_code(py, &handle.bind(py)));
+            let exitcode = handle.and_then(|handle| exit_code(py, &handle));
             let corpse = self.take_out(id, exitcode);
-            if let Some(worker) = corpse {
-                // Whoever has the handle keeps it; what the starter needs no more it lets go of.
-                if let Err(error) = worker.handle.bind(py).call_method0(intern!(py, "close")) {
-                    error.write_unraisable(py, None);
-                }
-            }
+            self.arena.gone(id.to_bits());
+            drop(corpse);
             self.serve_starts(py);
         }
     }
@@ -99,12 +95,12 @@ impl Driver {
 }
 
 /// How the process ended; None if the starter does not learn it in time.
-fn exit_code(py: Python<'_>, handle: &Bound<'_, PyAny>) -> Option<i32> {
+fn exit_code(py: Python<'_>, handle: &Handle) -> Option<i32> {
     let until = std::time::Instant::now() + REPORT;
     loop {
-        let code = handle.getattr(intern!(py, "exitcode")).ok()?;
-        if !code.is_none() {
-            return code.extract().ok();
+        let code = handle.status(py).ok()?;
+        if code.is_some() {
+            return code;
         }
         if std::time::Instant::now() > until {
             return None;

@@ -52,6 +52,14 @@ impl Driver {
             self.serve_calls(py);
         }
         self.drop_spent(py);
+        self.wake_if_over();
+    }
+
+    /// Has the reader see that this was the last that was to be done.
+    pub fn wake_if_over(&self) {
+        if self.inside.lock().is_over() {
+            self.wake_reader();
+        }
     }
 
     /// Lets go of the futures that nobody needs here.

@@ -103,6 +103,11 @@ impl Inside {
                 let Some((stream @ (1 | 2), text)) = bytes.split_first() else {
                     return false;
                 };
+                if *stream == 2
+                    && let Some(worker) = self.worker_mut(id)
+                {
+                    worker.remember(text);
+                }
                 self.soon.push_back(Soon::Output(*stream, text.into()));
                 true
             }

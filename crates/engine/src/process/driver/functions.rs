@@ -124,13 +124,13 @@ fn same(one: &Holds, two: &Holds) -> bool {
 }
 
 /// Whether a worker finds the same object under its module and name.
-fn is_importable(function: &Bound<'_, PyAny>) -> PyResult<bool> {
+fn is_importable(function: &Bound<'_, PyAny>, by_value: bool) -> PyResult<bool> {
     let py = function.py();
     let module = function.getattr(intern!(py, "__module__"))?;
     let Ok(module) = module.extract::<String>() else {
         return Ok(false);
     };
-    if module == "__main__" {
+    if by_value && module == "__main__" {
         return Ok(false);
     }
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
@@ -172,12 +172,12 @@ pub fn name_of(function: &Bound<'_, PyAny>) -> String {
 ///
 /// # Errors
 /// What pickling raises.
-pub fn prepare(function: &Bound<'_, PyAny>) -> PyResult<Option<Ready>> {
+pub fn prepare(function: &Bound<'_, PyAny>, by_value: bool) -> PyResult<Option<Ready>> {
     let py = function.py();
     if !is_plain(function.as_ptr()) {
         return Ok(None);
     }
-    let by_name = is_importable(function).unwrap_or(false);
+    let by_name = is_importable(function, by_value).unwrap_or(false);
     // SAFETY: the object is alive.
     if !by_name && unsafe { ffi::PyFunction_Check(function.as_ptr()) } == 0 {
         // A class, say, that travels by value: nothing tells whether it has changed.
@@ -185,7 +185,7 @@ pub fn prepare(function: &Bound<'_, PyAny>) -> PyResult<Option<Ready>> {
     }
     // Before it is pickled: a change that comes meanwhile is seen the next time.
     let holds = if by_name { None } else { Some(held_by(function)?) };
-    let body = outcome::pickling(py)?.call_method1(intern!(py, "dumps_function"), (function,))?;
+    let body = outcome::pickling(py)?.call_method1(intern!(py, "dumps_function"), (function, by_value))?;
     let body = body.cast::<PyBytes>()?.as_bytes();
     if body.len() > LONGEST {
         return Ok(None);

@@ -35,8 +35,9 @@ pub mod worker;
 
 use super::board::Doorbell;
 use super::protocol::{COPY, SAY_STARTED};
+use super::start::Starter;
 use crate::futures::future::FutureCore;
-use crate::held::{Held, HeldSlot};
+use crate::held::Held;
 use doze::Watchers;
 use inside::{Inside, News};
 use job::{Body, Job};
@@ -96,7 +97,9 @@ pub struct Driver {
     pub poller: OwnedFd,
     pub watchers: Watchers,
     pub spin: Spin,
-    pub starter: HeldSlot,
+    pub starter: Latch<Option<Arc<Starter>>>,
+    /// Whether workers have not run the program's main module, so that what it defines travels by value.
+    pub by_value: bool,
     pub hello: Vec<u8>,
     /// Where large arguments lie.
     pub arena: Arc<Arena>,
@@ -125,19 +128,20 @@ impl Driver {
     ///
     /// # Errors
     /// The system's: no memory, no descriptors.
-    pub fn new(settings: Settings, starter: Held, hello: Vec<u8>) -> std::io::Result<Arc<Self>> {
-        let slot = HeldSlot::default();
-        slot.fill(starter);
+    pub fn new(settings: Settings, starter: Starter, hello: Vec<u8>) -> std::io::Result<Arc<Self>> {
         let (poller, eventfd) = super::reader::poller()?;
+        let mut inside = Inside::new(Policy::new(settings.policy));
+        inside.memory_limit = settings.memory_limit;
         Ok(Arc::new(Self {
-            inside: Latch::new(Inside::new(Policy::new(settings.policy))),
+            inside: Latch::new(inside),
             settings,
             bell: Doorbell::new()?,
             eventfd,
             poller,
             watchers: Watchers::default(),
             spin: Spin::new(),
-            starter: slot,
+            by_value: !starter.needs_python(),
+            starter: Latch::new(Some(Arc::new(starter))),
             hello,
             arena: Arena::new(Limits::default()),
             sleeps_until: AtomicU64::new(0),
@@ -369,7 +373,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let inside = &mut *self.inside.lock();
         let rest = inside.take_all();
-        let starter = std::mem::take(&mut self.starter);
+        let starter = self.starter.lock().take();
         // SAFETY: can be asked at any time.
         if unsafe { pyo3::ffi::PyGILState_Check() } == 0 {
             // Nobody is attached to drop what Python owns: seldom (a reader that was the last), and little.

@@ -6,16 +6,17 @@
 
 use super::functions::Functions;
 use super::job::Job;
-use crate::held::Held;
 use crate::process::board::Board;
 use crate::process::extent;
 use crate::process::protocol::{CallHead, NO_FUNCTION, RING, SLOTS, down};
+use crate::process::start::Handle;
 use plait_pool::{TaskId, WorkerId};
 use plait_proc::{link::Link, memory::Meter, pidfd::Pidfd};
 use plait_ring::memory::Memory;
 use plait_ring::{Consumer, Corrupt, Inbox, Producer};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// So much of what a worker wrote to its standard error is kept.
 const LAST_WORDS: usize = 8 << 10;
@@ -67,7 +68,7 @@ pub struct Worker {
     pub pid: i32,
     pub meter: Option<Meter>,
     /// What the starter gave; dropped attached.
-    pub handle: Held,
+    pub handle: Arc<Handle>,
     pub sent: VecDeque<Sent>,
     pub backlog: VecDeque<TaskId>,
     /// Calls that it has been sent in all.
@@ -93,7 +94,7 @@ pub struct Process {
     pub stderr: OwnedFd,
     pub process: Pidfd,
     pub pid: i32,
-    pub handle: Held,
+    pub handle: Handle,
 }
 
 impl Worker {
@@ -114,7 +115,7 @@ impl Worker {
             meter: measured.then(|| Meter::open(process.pid).ok()).flatten(),
             process: process.process,
             pid: process.pid,
-            handle: process.handle,
+            handle: Arc::new(process.handle),
             sent: VecDeque::new(),
             backlog: VecDeque::new(),
             sequence: 0,
@@ -304,10 +305,15 @@ impl Worker {
             }
             new.extend_from_slice(&bytes[..got]);
         }
-        self.said.extend(&new);
+        self.remember(&new);
+        new
+    }
+
+    /// Keeps the last of what it wrote to its standard error, or printed there.
+    pub fn remember(&mut self, text: &[u8]) {
+        self.said.extend(text);
         let over = self.said.len().saturating_sub(LAST_WORDS);
         self.said.drain(..over);
-        new
     }
 
     /// The last that it wrote to its standard error.

@@ -38,9 +38,12 @@ pub fn wait(py: Python<'_>, driver: &Driver, timeout: Option<&Bound<'_, PyAny>>)
 }
 
 /// The handles of the workers that are there; one that is being started is waited for.
-pub fn workers<'py>(py: Python<'py>, driver: &Driver) -> Vec<Bound<'py, PyAny>> {
+///
+/// # Errors
+/// What making a handle raises.
+pub fn workers<'py>(py: Python<'py>, driver: &Driver) -> PyResult<Vec<Bound<'py, PyAny>>> {
     if driver.is_foreign() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     driver.wait_for_starts(py);
     let inside = driver.inside.lock();
@@ -49,10 +52,10 @@ pub fn workers<'py>(py: Python<'py>, driver: &Driver) -> Vec<Bound<'py, PyAny>> 
         .iter()
         .flatten()
         .filter(|worker| !worker.is_dead)
-        .map(|worker| worker.handle.clone_ref(py))
+        .map(|worker| Arc::clone(&worker.handle))
         .collect();
     drop(inside);
-    handles.into_iter().map(|handle| handle.into_bound(py)).collect()
+    handles.iter().map(|handle| handle.object(py)).collect()
 }
 
 /// Sums over all calls, and what each worker has done.
@@ -116,7 +119,7 @@ impl Crew {
     }
 
     /// The handles of the workers that are there.
-    fn workers<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyAny>> {
+    fn workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         workers(py, &self.driver)
     }
 

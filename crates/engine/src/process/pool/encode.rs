@@ -91,7 +91,7 @@ fn number(driver: &Driver, callable: &Bound<'_, PyAny>) -> PyResult<Option<u32>>
     if known.is_some() {
         return Ok(known);
     }
-    let Some(ready) = functions::prepare(callable)? else {
+    let Some(ready) = functions::prepare(callable, driver.by_value)? else {
         return Ok(None);
     };
     Ok(Some(driver.enter_function(ready)))
@@ -158,7 +158,7 @@ unsafe fn pickled(
 /// # Errors
 /// What pickling raises; `MemoryError`.
 fn dumps(py: Python<'_>, driver: &Driver, value: &Bound<'_, PyTuple>) -> PyResult<(Body, Option<Offer>)> {
-    let dumped = outcome::pickling(py)?.call_method1(intern!(py, "dumps"), (value,))?;
+    let dumped = outcome::pickling(py)?.call_method1(intern!(py, "dumps"), (value, driver.by_value))?;
     let (data, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = dumped.extract()?;
     let bytes = data.as_bytes();
     if bytes.len() <= LONGEST && buffers.is_empty() {

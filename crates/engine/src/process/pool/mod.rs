@@ -8,6 +8,7 @@ pub mod encode;
 pub mod map;
 
 use super::driver::{Driver, Entry, Gate, Settings, deliveries};
+use super::start::Starter;
 use crate::futures::face;
 use crate::futures::future::{FutureCore, future_of};
 use crate::held::Held;
@@ -221,8 +222,7 @@ impl ProcessPoolCore {
             eager,
             copy,
         };
-        let driver = Driver::new(settings, starter.into(), hello)?;
-        driver.inside.lock().memory_limit = memory_limit;
+        let driver = Driver::new(settings, Starter::of(&starter), hello)?;
         let promise = Call {
             priority: 0,
             retries,
@@ -329,7 +329,7 @@ impl ProcessPoolCore {
 
     /// The handles of the workers that are there.
     fn _workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        Ok(crew::workers(py, self.driver()?))
+        crew::workers(py, self.driver()?)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
