@@ -134,7 +134,6 @@ pub fn answer<'py>(
         let task = head.task.to_le_bytes();
         worker.up.send(worker, py, up::STARTED, &[&task])?;
     }
-    worker.current.store(head.task, Ordering::Relaxed);
     let made = make(worker, py, calls, head, arguments);
     worker.current.store(0, Ordering::Relaxed);
     if worker.is_forked() {
@@ -186,9 +185,11 @@ fn make<'py>(
             .functions
             .get(py, &calls.hooks, head.function)
             .map_err(unread)?;
+        worker.begin(py, head.task).map_err(|error| (CALL, error))?;
         return arguments.call(&function).map_err(|error| (CALL, error));
     }
     let (function, args, keywords) = unpickle(worker, py, calls, head, arguments).map_err(unread)?;
+    worker.begin(py, head.task).map_err(|error| (CALL, error))?;
     function
         .call(args, keywords.as_ref())
         .map_err(|error| (CALL, error))

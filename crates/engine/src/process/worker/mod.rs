@@ -100,6 +100,33 @@ impl ProcessWorker {
     }
 }
 
+impl ProcessWorker {
+    /// The function and its arguments are there, the call is about to be made: from here on it can be interrupted. Not before: an
+    /// import that is broken off leaves modules that are half there.
+    #[inline]
+    fn begin(&self, py: Python<'_>, task: u64) -> PyResult<()> {
+        self.current.store(task, Ordering::Relaxed);
+        if self.board.interrupt() == task {
+            return self.stop_if_told(py);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn stop_if_told(&self, py: Python<'_>) -> PyResult<()> {
+        let task = self.current.load(Ordering::Relaxed);
+        if task == 0
+            || self.is_forked()
+            || self.board.interrupt() != task
+            || self.interrupted.swap(task, Ordering::Relaxed) == task
+        {
+            return Ok(());
+        }
+        let stop = filled(&self.hooks.stop, py)?;
+        Err(PyErr::from_value(stop.call0()?))
+    }
+}
+
 #[pymethods]
 impl ProcessWorker {
     /// Waits for the parent's first message on the descriptor `link`, which is taken over, and sets up what is shared.
@@ -176,16 +203,7 @@ impl ProcessWorker {
 
     /// The handler of the interrupt's signal.
     fn interrupted(&self, py: Python<'_>, _number: i32, _frame: Bound<'_, PyAny>) -> PyResult<()> {
-        let task = self.current.load(Ordering::Relaxed);
-        if task == 0
-            || self.is_forked()
-            || self.board.interrupt() != task
-            || self.interrupted.swap(task, Ordering::Relaxed) == task
-        {
-            return Ok(());
-        }
-        let stop = filled(&self.hooks.stop, py)?;
-        Err(PyErr::from_value(stop.call0()?))
+        self.stop_if_told(py)
     }
 
     /// The initializer has run.
