@@ -51,12 +51,10 @@ class _Popen:
     def duplicate_for_child(self, descriptor: int) -> int:
         return descriptor
 
-    def DupFd(self, descriptor: int) -> Any:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # a memfd is a file without a name
-            return Reopened(descriptor)
-        from multiprocessing import resource_sharer
-
-        return resource_sharer.DupFd(descriptor)
+    def DupFd(self, descriptor: int) -> Reopened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a memfd is a file without a name
+            raise RuntimeError("what has a descriptor of its own goes to processes of multiprocessing only")
+        return Reopened(descriptor)
 
 
 @contextmanager

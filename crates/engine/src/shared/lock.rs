@@ -148,17 +148,29 @@ impl SemLock {
                 }
             }
             _ => {
-                let lock = self.lock.get()?;
-                // Its own record first: as soon as it is free, another thread may write there.
-                let mine = self.local_count();
-                self.set_count(0);
-                if !lock.free() {
-                    self.set_count(mine);
+                self.lock.get()?;
+                if !self.free_lock() {
                     return Err(too_many());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Frees a lock, whoever holds it. False if nobody does.
+    #[inline]
+    fn free_lock(&self) -> bool {
+        let Some(place) = self.lock.0.get() else {
+            return false;
+        };
+        // Its own record first: as soon as it is free, another thread may write there.
+        let mine = self.local_count();
+        self.set_count(0);
+        let was_taken = place.get().free();
+        if !was_taken {
+            self.set_count(mine);
+        }
+        was_taken
     }
 }
 
@@ -227,6 +239,9 @@ unsafe extern "C" fn release(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObj
     // SAFETY: called by the interpreter on a SemLock, attached.
     unsafe {
         let this: &SemLock = hot::this(slf);
+        if this.what.load(Ordering::Relaxed) == LOCK && this.free_lock() {
+            return hot::none();
+        }
         hot::slow(|py| this.release_once(py).map(|()| hot::none()))
     }
 }

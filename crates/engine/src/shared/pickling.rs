@@ -1,17 +1,24 @@
 //! What `multiprocessing.reduction.ForkingPickler.dumps` does, without its Python: three times as fast.
 //!
 //! The reducers are those of the standard library: `copyreg`'s and what was registered for multiprocessing, as they are at
-//! the time of the call.
+//! the time of the call. Their union is kept until either changes. Containers of plain values have no use for them.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use std::cell::{Cell, RefCell};
+use std::sync::{Mutex, PoisonError};
+
+/// So many values are looked at to find out whether all are plain.
+const LOOKED_AT: usize = 64;
 
 /// Where the parts come from; looked for once.
 struct Parts {
     new_file: Py<PyAny>,
     pickler: Py<PyAny>,
+    dumps: Py<PyAny>,
     loads: Py<PyAny>,
     general: Py<PyDict>,
     extra: Py<PyDict>,
@@ -27,6 +34,7 @@ fn parts(py: Python<'_>) -> PyResult<&'static Parts> {
         Ok(Parts {
             new_file: py.import("io")?.getattr("BytesIO")?.unbind(),
             pickler: pickle.getattr("Pickler")?.unbind(),
+            dumps: pickle.getattr("dumps")?.unbind(),
             loads: pickle.getattr("loads")?.unbind(),
             general: py
                 .import("copyreg")?
@@ -38,6 +46,99 @@ fn parts(py: Python<'_>) -> PyResult<&'static Parts> {
     })
 }
 
+/// The two tables in one, and what stood in them when it was made.
+struct Union {
+    table: Py<PyDict>,
+    /// Addresses of keys and values. The table keeps the objects alive, so none of the addresses can be another's by now.
+    seen: Vec<(usize, usize)>,
+}
+
+impl Union {
+    fn make(general: &Bound<'_, PyDict>, extra: &Bound<'_, PyDict>) -> PyResult<Self> {
+        // The table last: what it holds then is at least what is seen. What of `general` is hidden by `extra` is kept by
+        // nobody, so such a union is never found to hold.
+        let table = general.copy()?;
+        table.update(extra.as_mapping())?;
+        let hidden = table.len() != general.len() + extra.len();
+        Ok(Self {
+            seen: if hidden {
+                Vec::new()
+            } else {
+                entries(general, extra)?
+            },
+            table: table.unbind(),
+        })
+    }
+
+    fn holds(&self, general: &Bound<'_, PyDict>, extra: &Bound<'_, PyDict>) -> bool {
+        self.seen.len() == general.len() + extra.len()
+            && entries(general, extra).is_ok_and(|entries| entries == self.seen)
+    }
+}
+
+fn entries(general: &Bound<'_, PyDict>, extra: &Bound<'_, PyDict>) -> PyResult<Vec<(usize, usize)>> {
+    let entries = RefCell::new(Vec::with_capacity(general.len() + extra.len()));
+    for table in [general, extra] {
+        table.locked_for_each(|key, value| {
+            let entry = (key.as_ptr() as usize, value.as_ptr() as usize);
+            entries.borrow_mut().push(entry);
+            Ok(())
+        })?;
+    }
+    Ok(entries.into_inner())
+}
+
+/// The reducers, as they are now.
+fn reducers<'py>(py: Python<'py>, parts: &Parts) -> PyResult<Bound<'py, PyDict>> {
+    // Taken out while it is looked at, so that nothing of Python happens under the lock.
+    static KEPT: Mutex<Option<Union>> = Mutex::new(None);
+    let (general, extra) = (parts.general.bind(py), parts.extra.bind(py));
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let union = match kept {
+        Some(union) if union.holds(general, extra) => union,
+        _ => Union::make(general, extra)?,
+    };
+    let table = union.table.bind(py).clone();
+    let other = KEPT.lock().unwrap_or_else(PoisonError::into_inner).replace(union);
+    drop(other);
+    Ok(table)
+}
+
+/// Whether `object` consists of values that no reducer is asked about. False if that would take long to find out.
+fn is_plain(object: &Bound<'_, PyAny>, left: &Cell<usize>) -> bool {
+    if left.get() == 0 {
+        return false;
+    }
+    left.set(left.get() - 1);
+    if object.is_none()
+        || object.is_exact_instance_of::<PyInt>()
+        || object.is_exact_instance_of::<PyString>()
+        || object.is_exact_instance_of::<PyFloat>()
+        || object.is_exact_instance_of::<PyBytes>()
+        || object.is_exact_instance_of::<PyBool>()
+    {
+        return true;
+    }
+    if let Ok(tuple) = object.cast_exact::<PyTuple>() {
+        return tuple.iter_borrowed().all(|item| is_plain(&item, left));
+    }
+    if let Ok(list) = object.cast_exact::<PyList>() {
+        return list.iter().all(|item| is_plain(&item, left));
+    }
+    if let Ok(dict) = object.cast_exact::<PyDict>() {
+        // An error ends the loop, and costs nothing where it is made of nothing.
+        let plain = dict.locked_for_each(|key, value| {
+            if is_plain(&key, left) && is_plain(&value, left) {
+                Ok(())
+            } else {
+                Err(PyTypeError::new_err(()))
+            }
+        });
+        return plain.is_ok();
+    }
+    false
+}
+
 /// The pickle of `object`.
 ///
 /// # Errors
@@ -45,11 +146,12 @@ fn parts(py: Python<'_>) -> PyResult<&'static Parts> {
 pub fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = object.py();
     let parts = parts(py)?;
+    if is_plain(object, &Cell::new(LOOKED_AT)) {
+        return Ok(parts.dumps.bind(py).call1((object,))?.cast_into()?);
+    }
     let file = parts.new_file.bind(py).call0()?;
     let pickler = parts.pickler.bind(py).call1((&file,))?;
-    let table = parts.general.bind(py).copy()?;
-    table.update(parts.extra.bind(py).as_mapping())?;
-    pickler.setattr(intern!(py, "dispatch_table"), table)?;
+    pickler.setattr(intern!(py, "dispatch_table"), reducers(py, parts)?)?;
     pickler.call_method1(intern!(py, "dump"), (object,))?;
     Ok(file.call_method0(intern!(py, "getvalue"))?.cast_into()?)
 }

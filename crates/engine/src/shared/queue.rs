@@ -200,6 +200,64 @@ fn not_pickled(slf: &Bound<'_, SharedQueue>, object: &Bound<'_, PyAny>, error: P
     Err(error)
 }
 
+/// The fast path of `put`: whether a simple value has been put.
+///
+/// # Safety
+/// Attached; `object` is alive.
+#[inline]
+unsafe fn put_at_once(this: &SharedQueue, object: *mut PyObject) -> bool {
+    let Some(queue) = this.queue.get() else {
+        return false;
+    };
+    if this.is_closed() {
+        return false;
+    }
+    with_buffer(|buffer| {
+        // SAFETY: the caller's promise.
+        let object = unsafe { Borrowed::from_ptr(Python::assume_attached(), object) };
+        if !codec::encode(&object, buffer) || buffer.len() > LONG {
+            return false;
+        }
+        let Some((tag, bytes)) = buffer.split_first() else {
+            return false;
+        };
+        this.used.store(true, Ordering::Relaxed);
+        matches!(queue.put(*tag, bytes, How::AT_ONCE), Ok(true))
+    })
+}
+
+/// The fast path of `get`: the value, if a simple one was there. What it takes and cannot make is an error.
+///
+/// # Safety
+/// Attached.
+#[inline]
+unsafe fn get_at_once(this: &SharedQueue) -> Option<*mut PyObject> {
+    let queue = this.queue.get()?;
+    if this.is_closed() || queue.is_empty() {
+        return None;
+    }
+    with_buffer(|buffer| {
+        buffer.push(0);
+        let Ok(Some(form)) = queue.get(buffer, How::AT_ONCE) else {
+            return None;
+        };
+        if form == PICKLE {
+            // SAFETY: the caller is attached.
+            return Some(unsafe { hot::slow(|py| unpickled(py, buffer).map(Bound::into_ptr)) });
+        }
+        if let Some(tag) = buffer.first_mut() {
+            *tag = form;
+        }
+        // SAFETY: as above.
+        let value = codec::decode(unsafe { Python::assume_attached() }, buffer);
+        Some(match value {
+            Ok(value) => value.into_ptr(),
+            // SAFETY: as above.
+            Err(error) => unsafe { hot::slow(|_| Err(error)) },
+        })
+    })
+}
+
 unsafe extern "C" fn put(
     slf: *mut PyObject,
     args: *const *mut PyObject,
@@ -209,6 +267,11 @@ unsafe extern "C" fn put(
     // SAFETY: called by the interpreter on a SharedQueue, attached.
     unsafe {
         let args = Args::new(args, count, names);
+        if let Some(object) = args.only()
+            && put_at_once(hot::this(slf), object)
+        {
+            return hot::none();
+        }
         hot::slow(|py| {
             let queue = Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<SharedQueue>();
             if let Some(object) = args.only() {
@@ -235,6 +298,11 @@ unsafe extern "C" fn get(
     // SAFETY: called by the interpreter on a SharedQueue, attached.
     unsafe {
         let args = Args::new(args, count, names);
+        if args.none()
+            && let Some(value) = get_at_once(hot::this(slf))
+        {
+            return value;
+        }
         hot::slow(|py| {
             let queue = Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<SharedQueue>();
             if args.none() {
