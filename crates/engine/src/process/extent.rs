@@ -17,7 +17,7 @@ use plait_ring::{Arena, Inbox, Offer, Parcel, Part};
 use pyo3::exceptions::{PyMemoryError, PyOSError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyList};
+use pyo3::types::{PyByteArray, PyBytes, PyList};
 use std::ffi::c_int;
 use std::io::{Error, ErrorKind};
 use std::mem::MaybeUninit;
@@ -41,6 +41,13 @@ impl Extent {
 
     fn __repr__(&self) -> String {
         format!("<Extent of {} bytes>", self.part.len())
+    }
+
+    /// As bytes: where it goes it may outlive its sender.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>,))> {
+        let kind = slf.py().get_type::<PyBytes>();
+        let bytes = kind.call1((slf,))?;
+        Ok((kind.into_any(), (bytes,)))
     }
 
     /// # Safety
