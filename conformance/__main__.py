@@ -22,7 +22,7 @@ from conformance.suites import SUITES
 
 CACHE = environment.ROOT / "target" / "conformance"
 # Of ours, what the results of the standard library depend on.
-OWN = tuple(f"conformance.{part}" for part in ("coroutines", "suite", "suites", "worker"))
+OWN = tuple(f"conformance.{part}" for part in ("coroutines", "processes", "suite", "suites", "worker"))
 Outcomes = dict[str, Outcome]
 
 

@@ -12,6 +12,7 @@ import types
 import unittest
 
 from conformance.coroutines import COROUTINES
+from conformance.processes import PROCESSES
 from conformance.shared import SHARED
 from conformance.suite import Suite
 
@@ -107,6 +108,7 @@ def _on_threads(case: type[unittest.TestCase]) -> bool:
 FUTURES = ("thread_pool", "future", "wait", "as_completed", "init", "shutdown")
 
 SUITES = (  # the long ones first: two run at a time
+    *PROCESSES,
     *COROUTINES,
     *SHARED,
     Suite(

@@ -92,7 +92,10 @@ def _same(*names: str) -> dict[str, str]:
 REPLACED = {
     "threading": _same("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"),
     "queue": _same("Queue", "LifoQueue", "PriorityQueue"),
-    "concurrent.futures": _same("Future", "ThreadPoolExecutor", "wait", "as_completed"),
+    "concurrent.futures": _same(
+        "Future", "ThreadPoolExecutor", "ProcessPoolExecutor", "wait", "as_completed"
+    ),
+    "multiprocessing.pool": _same("Pool", "ThreadPool"),
     "asyncio": {"SelectorEventLoop": "EventLoop"},
 }
 

@@ -20,10 +20,13 @@ FACES = {
 OURS = {
     "plait.threading": {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier", "Timer"},
     "plait.queue": {"Queue", "LifoQueue", "PriorityQueue"},
-    "plait.concurrent.futures": {"Future", "ThreadPoolExecutor", "wait", "as_completed"},
+    "plait.concurrent.futures": {"Future", "ThreadPoolExecutor", "ProcessPoolExecutor", "wait", "as_completed"},
 }
 # Names that plait has on versions where the standard library does not yet.
-NEWER = {"plait.queue": {"ShutDown"}}
+NEWER = {
+    "plait.queue": {"ShutDown"},
+    "plait.concurrent.futures": {"MemoryLimitExceeded", "TaskTimeout", "WorkerDied"},
+}
 
 faces = pytest.mark.parametrize("name", FACES)
 PAIRS = [(face, name) for face, names in OURS.items() for name in sorted(names)]

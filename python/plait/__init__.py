@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from plait._joblib import register_joblib
     from plait._pool import Pool
     from plait._processes.start import prestart
-    from plait.concurrent.futures import Future, ThreadPoolExecutor
+    from plait.concurrent.futures import (
+        Future,
+        MemoryLimitExceeded,
+        ProcessPoolExecutor,
+        TaskTimeout,
+        ThreadPoolExecutor,
+        WorkerDied,
+    )
     from plait.queue import LifoQueue, PriorityQueue, Queue
     from plait.threading import Timer
 
@@ -36,9 +43,16 @@ _FACES = {
     "plait.threading": ("Timer",),
     "plait.queue": ("LifoQueue", "PriorityQueue", "Queue"),
     "plait._processes.start": ("prestart",),
-    "plait.concurrent.futures": ("Future", "ThreadPoolExecutor"),
     "plait._joblib": ("register_joblib",),
     "plait._pool": ("Pool",),
+    "plait.concurrent.futures": (
+        "Future",
+        "MemoryLimitExceeded",
+        "ProcessPoolExecutor",
+        "TaskTimeout",
+        "ThreadPoolExecutor",
+        "WorkerDied",
+    ),
 }
 _FROM = {name: face for face, names in _FACES.items() for name in names}
 
@@ -52,13 +66,17 @@ __all__ = [
     "Future",
     "LifoQueue",
     "Lock",
+    "MemoryLimitExceeded",
     "Pool",
     "PriorityQueue",
+    "ProcessPoolExecutor",
     "Queue",
     "RLock",
     "Semaphore",
+    "TaskTimeout",
     "ThreadPoolExecutor",
     "Timer",
+    "WorkerDied",
     "__version__",
     "install",
     "installed",

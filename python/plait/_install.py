@@ -55,6 +55,10 @@ def _asyncio(module: str, names: dict[str, str]) -> Face:
 
 _LOCKS = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier")
 
+# What processes share.
+_QUEUES = ("Queue", "JoinableQueue", "SimpleQueue")
+_VALUES = ("Value", "Array", "RawValue", "RawArray")
+
 # Where asyncio defines its names. `asyncio` itself has them all, under the same names.
 _COROUTINES = {
     "asyncio.futures": _same("Future"),
@@ -100,7 +104,32 @@ FACES = (
         "plait.concurrent.futures",
         _same("Future", "ThreadPoolExecutor", "wait", "as_completed"),
     ),
-    Face("multiprocessing.pool", "plait.multiprocessing.pool", _same("ThreadPool")),
+    Face("concurrent.futures.process", "plait.concurrent.futures._process", _same("ProcessPoolExecutor")),
+    # There the name is looked up when it is first asked for: nothing is put in place before.
+    Face(
+        "concurrent.futures",
+        "plait.concurrent.futures._process",
+        _same("ProcessPoolExecutor"),
+        package="concurrent.futures.process",
+    ),
+    Face("multiprocessing.pool", "plait.multiprocessing.pool", _same("Pool", "ThreadPool")),
+    # The methods of contexts take what they make from these.
+    Face("multiprocessing.synchronize", "plait.multiprocessing.synchronize", _same(*_LOCKS)),
+    Face("multiprocessing.queues", "plait.multiprocessing.queues", _same(*_QUEUES)),
+    Face("multiprocessing.sharedctypes", "plait.multiprocessing.sharedctypes", _same(*_VALUES)),
+    Face("multiprocessing.shared_memory", "plait.multiprocessing.shared_memory", _same("SharedMemory")),
+    # This one names the context that it is called on; plait's does so where it was chosen.
+    Face(
+        "multiprocessing.context",
+        "plait.multiprocessing.context",
+        {"BaseContext.Pool": "Pool"},
+        package="multiprocessing",
+    ),
+    Face(
+        "multiprocessing",
+        "plait.multiprocessing",
+        _same("Pool", *_LOCKS, *_QUEUES, *_VALUES, "get_context", "set_start_method"),
+    ),
     *(_asyncio(module, names) for module, names in _COROUTINES.items()),
     _asyncio("asyncio", {name: ours for names in _COROUTINES.values() for name, ours in names.items()}),
     # What asyncio.run() and asyncio.new_event_loop() make, unless the program sets a policy of its own.
@@ -120,9 +149,8 @@ KEPT = {
     "threading.Timer": "made of names that are replaced",
     "threading.local": "C already",
     "queue.SimpleQueue": "C already, and measured quicker than plait's own",
-    "concurrent.futures.ProcessPoolExecutor": "processes are not plait's yet; the futures that it returns are",
     "concurrent.futures.InterpreterPoolExecutor": "interpreters are not plait's; the futures that it returns are",
-    "multiprocessing.Queue, Lock, Pool, ...": "processes are not plait's yet; the children run on plait",
+    "multiprocessing.Process, Pipe, Manager, ...": "the standard library's; the children run on plait",
     "asyncio.run, Runner, new_event_loop": "make plait's loop, unless the program sets a policy of its own",
     "asyncio.current_task, all_tasks, ...": "know plait's tasks as well",
     "asyncio.create_task, to_thread, wrap_future, ...": "made of names that are replaced",
@@ -245,16 +273,17 @@ def _apply(row: Face, anew: bool = False) -> None:
     if not _on_import.is_complete(row.face):
         return  # it is importing this very module: _loaded will be told of it too
     module = sys.modules[row.module]
+    ours = {path: getattr(face, name) for path, name in row.names.items()}  # may import
     with _state_lock:
         if not is_installed():
             return
-        for path, name in row.names.items():
+        for path, after in ours.items():
             owner: Any = module
             *outer, attribute = path.split(".")
             for part in outer:
                 owner = getattr(owner, part)
             if row.adds or hasattr(owner, attribute):
-                _put(owner, attribute, getattr(face, name), anew)
+                _put(owner, attribute, after, anew)
 
 
 def _put(owner: Any, name: str, after: Any, anew: bool) -> None:

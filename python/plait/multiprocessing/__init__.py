@@ -1,1 +1,32 @@
-"""`multiprocessing` on plait's engine: so far its pool of threads, see `plait.multiprocessing.pool`."""
+"""`multiprocessing` on plait's engine: the same names, so that changing the import is enough.
+
+Pool, queues, locks and shared values are plait's. Process, Pipe, Manager and all other names are the standard library's
+own objects; the start method is one for both.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as _multiprocessing
+from importlib import import_module as _import_module
+from multiprocessing import *  # noqa: F403
+from typing import Any
+
+from plait.multiprocessing.context import OURS, _default_context
+
+__all__ = list(_multiprocessing.__all__)
+
+globals().update((name, getattr(_default_context, name)) for name in (*OURS, "get_context", "set_start_method"))
+
+
+def __getattr__(name: str) -> Any:
+    """Names that are not public, and modules, are the standard library's where there is none here."""
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(_multiprocessing, name)
+    except AttributeError:
+        pass
+    try:
+        return _import_module(f"multiprocessing.{name}")
+    except ModuleNotFoundError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

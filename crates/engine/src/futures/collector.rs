@@ -14,7 +14,6 @@ use crate::door;
 use crate::guarded::Guarded;
 use crate::held::Held;
 use crate::limit::Limit;
-use crate::process::driver::Driver;
 use plait_core::cell::{Observe, State};
 use plait_core::graph::Wait;
 use plait_core::{Batch, Site, Spin, WaitList, Waiter};
@@ -24,7 +23,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PySet};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
 
 /// What the waiting thread is woken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +59,6 @@ pub struct Collector {
     pending: Held,
     total: usize,
     limit: Limit,
-    /// A pool of processes that some of the futures come from: who waits reads its rings.
-    driver: OnceLock<Arc<Driver>>,
 }
 
 struct Waiting<'a> {
@@ -122,13 +118,6 @@ impl Collector {
             inside.threads.pop(usize::MAX)
         } else {
             Batch::EMPTY
-        }
-    }
-
-    /// Reads the rings of the pool that the futures come from, as long as that brings something.
-    fn help(&self, py: Python<'_>) {
-        if let Some(driver) = self.driver.get() {
-            driver.help_collector(py, self.limit, || self.inside.lock().ready);
         }
     }
 
@@ -208,7 +197,6 @@ impl Collector {
             pending: pending.into_any().into(),
             total,
             limit: Limit::from_timeout(timeout.as_ref())?,
-            driver: OnceLock::new(),
         })
     }
 
@@ -219,12 +207,7 @@ impl Collector {
         for future in this.copy(py)? {
             if let Ok(core) = future.cast::<FutureCore>() {
                 match core.get().cell.observe(Ear::Sink(slf.clone().into_any().into())) {
-                    Observe::Added => {
-                        if let Some(driver) = &core.get().origin {
-                            this.driver.get_or_init(|| Arc::clone(driver));
-                        }
-                        continue;
-                    }
+                    Observe::Added => continue,
                     Observe::Done(_) => {
                         let failed = core.get().cell.value().is_some_and(Outcome::failed);
                         this.add(&future, failed).notify();
@@ -256,7 +239,6 @@ impl Collector {
                 Err(_) => known.flatten().collect(),
             },
         };
-        this.help(py);
         let waited = door::wait(py, &waiting, this.limit, &waiting);
         Self::leave_all(slf)?;
         waited?;
@@ -307,7 +289,6 @@ impl Collector {
                 object: slf.as_ptr(),
                 futures: known.collect::<Result<_, _>>().unwrap_or_default(),
             };
-            this.help(py);
             if !door::wait(py, &waiting, this.limit, &waiting)? {
                 return Err(PyTimeoutError::new_err(format!(
                     "{} (of {}) futures unfinished",

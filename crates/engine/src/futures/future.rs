@@ -114,10 +114,6 @@ impl FutureCore {
         };
         let reason = Awaited { object, future: self };
         if let Some(driver) = &self.origin {
-            if driver.is_foreign() {
-                // A forked child's copy: nobody here will complete it.
-                drop(self.cell.cancel());
-            }
             driver.help(py, limit, || self.cell.state().is_done() || self.cell.is_manual());
         }
         door::wait(py, &site, limit, &reason)

@@ -1,10 +1,11 @@
 """`concurrent.futures` on plait's engine: the same names, so that changing the import is enough.
 
-Future, ThreadPoolExecutor, wait and as_completed are native. The executors of processes and of interpreters,
+Future, ThreadPoolExecutor, ProcessPoolExecutor, wait and as_completed are native. The executor of interpreters,
 Executor and the exceptions are the standard library's own.
 
 Beyond the standard library: a Future can be awaited in a task of any running event loop (`await pool.submit(f)`);
-`ThreadPoolExecutor.map` has 3.14's `buffersize` on every version, and `progress` shows a bar.
+`map` has 3.14's `buffersize` on every version, and `progress` shows a bar; what a pool of processes can do more, its
+class says.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from concurrent.futures import (
     _base,
 )
 from concurrent.futures._base import DoneAndNotDoneFutures
+from importlib import import_module as _import_module
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,7 +35,11 @@ from plait.threading import Condition as _Condition  # noqa: F401  # the engine 
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
-    from concurrent.futures import ProcessPoolExecutor as ProcessPoolExecutor
+
+    from plait.concurrent.futures._errors import MemoryLimitExceeded as MemoryLimitExceeded
+    from plait.concurrent.futures._errors import TaskTimeout as TaskTimeout
+    from plait.concurrent.futures._errors import WorkerDied as WorkerDied
+    from plait.concurrent.futures._process import ProcessPoolExecutor as ProcessPoolExecutor
 
 __all__ = [
     "ALL_COMPLETED",
@@ -44,9 +50,12 @@ __all__ = [
     "Executor",
     "Future",
     "InvalidStateError",
+    "MemoryLimitExceeded",
     "ProcessPoolExecutor",
+    "TaskTimeout",
     "ThreadPoolExecutor",
     "TimeoutError",
+    "WorkerDied",
     "as_completed",
     "wait",
 ]
@@ -123,7 +132,7 @@ def _unexpected_state(future: Future[Any], state: str) -> None:
     raise RuntimeError("Future in unexpected state")
 
 
-def _refuse(pool: ThreadPoolExecutor, why: str) -> None:
+def _refuse(pool: Any, why: str) -> None:
     if why == "broken":
         raise pool.BROKEN(pool._broken)
     if why == "exit":
@@ -212,16 +221,25 @@ from plait.concurrent.futures._pool import ThreadPoolExecutor  # noqa: E402
 
 _use_face(_sys.modules[__name__], Future)
 
-# The executors that need a module of their own are imported when they are asked for, as in the standard library.
-_LATER = {"ProcessPoolExecutor", "InterpreterPoolExecutor"}.intersection(_futures.__dir__())
-if "InterpreterPoolExecutor" in _LATER:
+# What needs a module of its own is imported when it is asked for, as in the standard library.
+_LATER = {
+    "MemoryLimitExceeded": "_errors",
+    "ProcessPoolExecutor": "_process",
+    "TaskTimeout": "_errors",
+    "WorkerDied": "_errors",
+}
+if "InterpreterPoolExecutor" in _futures.__dir__():
     __all__ += ["InterpreterPoolExecutor"]
 
 
 def __getattr__(name: str) -> Any:
-    """The executors of processes and interpreters, and names that are not public, are the standard library's."""
+    """The executor of interpreters, and names that are not public, are the standard library's."""
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _LATER:
+        value = getattr(_import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = value
+        return value
     return getattr(_futures, name)
 
 

@@ -9,6 +9,8 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from plait._processes.chunks import starmap_chunk
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from concurrent.futures import Future
@@ -154,12 +156,7 @@ def in_chunks(
     """The results of a map whose calls are made `chunksize` together, each chunk as one call."""
     calls = zip(*iterables, strict=False)
     chunks = iter(lambda: tuple(islice(calls, chunksize)), ())
-    return _flat(run(executor, make_calls, (repeat(fn), chunks), timeout, buffersize))
-
-
-def make_calls(fn: Callable[..., _T], calls: tuple[tuple[Any, ...], ...]) -> list[_T]:
-    """Make the calls of a chunk; in the worker."""
-    return [fn(*args) for args in calls]
+    return _flat(run(executor, starmap_chunk, (repeat(fn), chunks), timeout, buffersize))
 
 
 def _flat(lists: Iterator[list[_T]]) -> Generator[_T, None, None]:

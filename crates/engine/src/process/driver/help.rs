@@ -13,7 +13,6 @@ use plait_core::clock::{self, Nanos};
 use plait_core::spin;
 use pyo3::prelude::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 const ATTACHED: Nanos = 20_000;
 const YIELDING: Nanos = 100_000;
@@ -41,29 +40,6 @@ impl Driver {
         let news = self.after(news);
         if news.wants_python() || news.deaths {
             self.serve(py, false);
-        }
-    }
-
-    /// As [`help`](Self::help), for a collector: what it waits for is told it in between, attached.
-    pub fn help_collector(self: &Arc<Self>, py: Python<'_>, limit: Limit, ready: impl Fn() -> bool) {
-        let until = match limit {
-            Limit::At(at) => at,
-            _ => Nanos::MAX,
-        };
-        while !self.is_foreign() && !ready() && clock::now() < until {
-            let told = AtomicBool::new(false);
-            self.help(py, limit, || {
-                // Looked at without the latch's contents changing under us: a hint, and `ready` is asked again.
-                let some = self
-                    .inside
-                    .try_lock()
-                    .is_some_and(|inside| !inside.soon.is_empty());
-                told.store(some, Ordering::Relaxed);
-                some
-            });
-            if !told.load(Ordering::Relaxed) {
-                return;
-            }
         }
     }
 
