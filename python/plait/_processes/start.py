@@ -133,6 +133,7 @@ def prepare(starter: ZygoteStarter) -> None:
         "start_method": multiprocessing.get_start_method(allow_none=True),
         "log_to_stderr": util._log_to_stderr,  # type: ignore[attr-defined]
         "log_level": util._logger.getEffectiveLevel() if util._logger is not None else None,  # type: ignore[attr-defined]
+        "levels": _levels(),
         "installed": _install.is_installed(),
         "tracker": False,
         "entry": _ENTRY,
@@ -143,6 +144,18 @@ def prepare(starter: ZygoteStarter) -> None:
         data["tracker"] = True
         fds.append(tracker)
     starter._prepare(pickle.dumps(data, pickle.HIGHEST_PROTOCOL), fds)
+
+
+def _levels() -> list[tuple[str, int]]:
+    """The levels that the program has given to its loggers: workers send what their parent would handle."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return []
+    found = [("", logging.root.level)]
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if level := getattr(logger, "level", 0):
+            found.append((name, level))
+    return found
 
 
 def _directory() -> str | None:

@@ -111,8 +111,6 @@ def _ignore(number: int, frame: object) -> None:
 
 
 def _set_up(worker: ProcessWorker, hello: dict[str, Any]) -> None:
-    for name, level in hello.get("log_levels", {}).items():
-        logging.getLogger(name).setLevel(level)
     failures = _PoolFailures() if hello.get("style") == "pool" else _Failures()
     worker.use(pickling.loads, _dumps, failures, TaskInterrupted)
 

@@ -84,7 +84,9 @@ def _fork(nursery: _engine.Nursery, ticket: int, data: bytes, fds: list[int]) ->
         os.close(fd)
 
 
-def _child(nursery: _engine.Nursery, ticket: int, data: bytes, fds: list[int], told: int, tell: int) -> NoReturn:
+def _child(
+    nursery: _engine.Nursery, ticket: int, data: bytes, fds: list[int], told: int, tell: int
+) -> NoReturn:
     status = 1
     try:
         parent = nursery.leave()
@@ -124,6 +126,7 @@ def _become(
     start_method: str | None,
     log_to_stderr: bool,
     log_level: int | None,
+    levels: list[tuple[str, int]],
     installed: bool,
     tracker: bool,
     entry: str,
@@ -170,6 +173,11 @@ def _become(
         util.log_to_stderr()
     if log_level is not None:
         util.get_logger().setLevel(log_level)
+    if levels:
+        import logging
+
+        for name, level in levels:
+            logging.getLogger(name).setLevel(level)
     if start_method is not None:
         multiprocessing.set_start_method(start_method, force=True)
     if (numpy := sys.modules.get("numpy")) is not None:  # preloaded: each worker its own numbers
