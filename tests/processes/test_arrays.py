@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from plait.multiprocessing import _blocks, arrays
+from plait.concurrent.futures import ProcessPoolExecutor
+from plait.multiprocessing import _blocks, arrays, sharedctypes
 from plait.multiprocessing.arrays import shared_array
 
 np = pytest.importorskip("numpy")
@@ -160,3 +161,37 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_who_is_killed_leaves_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", KILLED], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
+
+
+def set_up(array: Any, value: Any) -> None:
+    globals()["given"] = (array, value)
+
+
+def count() -> float:
+    array, value = globals()["given"]
+    with value.get_lock():
+        value.value += 1
+        array[1] += 2
+    return float(array[1])
+
+
+def made(number: float) -> Any:
+    array = shared_array(1000)
+    array[:] = number
+    return array
+
+
+def test_pools_take_them_as_arguments_and_give_them_back() -> None:
+    array, value = shared_array(10), sharedctypes.Value("i")
+    with ProcessPoolExecutor(2, initializer=set_up, initargs=(array, value)) as pool:
+        for future in [pool.submit(add, array[3:], 1) for _ in range(20)]:
+            future.result(60)
+        for future in [pool.submit(count) for _ in range(20)]:
+            future.result(60)
+        results = [pool.submit(made, at).result(60) for at in range(3)]
+        assert all(type(result) is arrays.SharedArray for result in results)
+        assert [result.sum() for result in results] == [0, 1000, 2000]
+    assert array[1] == 40
+    assert value.value == 20
+    # Nothing locks what the workers add.
+    assert 1 <= array[3] <= 20

@@ -21,12 +21,16 @@ def opening(context: BaseContext | None, hello: dict[str, Any]) -> tuple[Any, by
     """
     from plait._processes.pickling import whole
     from plait._processes.start import context_starter, zygote_starter
+    from plait.multiprocessing._passing import spawning
     from plait.multiprocessing.context import ZygoteContext, _default_context
 
     context = context or _default_context.chosen
     if context is None or isinstance(context, ZygoteContext):
         try:
-            return zygote_starter(), whole(hello)
+            starter = zygote_starter()
+            # Locks, queues and values are for processes that are being started: these are.
+            with spawning():
+                return starter, whole(hello)
         except Exception:
             if not any(hello.values()):
                 raise

@@ -1,7 +1,7 @@
 """`multiprocessing` on plait's engine: the same names, so that changing the import is enough.
 
 Pool, queues, locks and shared values are plait's. Process, Pipe, Manager and all other names are the standard library's
-own objects; the start method is one for both.
+own objects; the start method is one for both. Beyond it: `shared_array`, numpy's arrays in shared memory.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from importlib import import_module as _import_module
 from multiprocessing import *  # noqa: F403
 from typing import Any
 
+from plait.multiprocessing.arrays import shared_array
 from plait.multiprocessing.context import OURS, _default_context
 
-__all__ = list(_multiprocessing.__all__)
+__all__ = [*_multiprocessing.__all__, "shared_array"]
 
 globals().update((name, getattr(_default_context, name)) for name in (*OURS, "get_context", "set_start_method"))
 
