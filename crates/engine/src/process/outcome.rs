@@ -8,19 +8,26 @@ use super::telemetry::Telemetry;
 use super::{codec, driver::functions::CallText, extent};
 use crate::door;
 use crate::held::{Held, HeldSlot};
+use crate::shared::pickling::is_plain;
 use plait_core::Latch;
 use plait_ring::Parcel;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3::{PyTraverseError, PyVisit};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Results that are shorter lie in the outcome itself.
 const SHORT: usize = 24;
+/// So many values are looked at to find out whether all are plain.
+const LOOKED_AT: usize = 64;
+/// Of pickles.
+const PROTOCOL: u8 = 5;
 
 /// Why a call has no result.
 #[derive(Debug)]
@@ -179,7 +186,7 @@ impl Packed {
 pub fn unpack<'py>(py: Python<'py>, form: u8, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     match form {
         form::SIMPLE => codec::decode(py, bytes),
-        form::PICKLE => pickling(py)?.call_method1(intern!(py, "loads"), (PyBytes::new(py, bytes),)),
+        form::PICKLE => loads(py)?.call1((PyBytes::new(py, bytes),)),
         _ => Err(PyRuntimeError::new_err(
             "a worker sent a value in a form that is not known",
         )),
@@ -190,7 +197,28 @@ fn unpack_large(py: Python<'_>, parcel: Parcel, copy: bool) -> PyResult<Bound<'_
     let (pickle, buffers) = extent::unpack(py, parcel, copy)?;
     let named = PyDict::new(py);
     named.set_item(intern!(py, "buffers"), buffers)?;
-    pickling(py)?.call_method(intern!(py, "loads"), (pickle,), Some(&named))
+    loads(py)?.call((pickle,), Some(&named))
+}
+
+fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    LOADS.import(py, "plait._processes.pickling", "loads")
+}
+
+/// A value that consists of plain ones, pickled in one piece; None if it does not: what has reducers, or names what a
+/// worker has not, is for `plait._processes.pickling`.
+///
+/// # Errors
+/// What pickling raises.
+pub fn dumps_plain<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if !is_plain(value, &Cell::new(LOOKED_AT)) {
+        return Ok(None);
+    }
+    let dumped = DUMPS
+        .import(value.py(), "_pickle", "dumps")?
+        .call1((value, PROTOCOL))?;
+    Ok(Some(dumped.cast_into()?))
 }
 
 /// `plait._processes.pickling`.

@@ -172,7 +172,8 @@ impl Driver {
             if over {
                 role.over = true;
                 drop(role);
-                Python::attach(|py| self.end(py));
+                // Without it there is nobody left who could care.
+                let _ended: Option<()> = Python::try_attach(|py| self.end(py));
                 return;
             }
             if news.calls || news.deaths || news.wants_python() {
@@ -181,7 +182,10 @@ impl Driver {
                 if alone {
                     spawn(&self);
                 }
-                Python::attach(|py| self.serve(py, true));
+                if Python::try_attach(|py| self.serve(py, true)).is_none() {
+                    // The interpreter is gone, and nobody has waited for this pool: its workers end with the process.
+                    return;
+                }
                 continue;
             }
             self.sleep(&mut role, &news);

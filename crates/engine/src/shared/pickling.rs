@@ -105,7 +105,7 @@ fn reducers<'py>(py: Python<'py>, parts: &Parts) -> PyResult<Bound<'py, PyDict>>
 }
 
 /// Whether `object` consists of values that no reducer is asked about. False if that would take long to find out.
-fn is_plain(object: &Bound<'_, PyAny>, left: &Cell<usize>) -> bool {
+pub fn is_plain(object: &Bound<'_, PyAny>, left: &Cell<usize>) -> bool {
     if left.get() == 0 {
         return false;
     }

@@ -39,6 +39,7 @@ use super::start::Starter;
 use crate::futures::future::FutureCore;
 use crate::held::Held;
 use doze::Watchers;
+use functions::Found;
 use inside::{Inside, News};
 use job::{Body, Job};
 use plait_core::clock;
@@ -46,6 +47,7 @@ use plait_core::{EventWord, Latch, Spin, fork};
 use plait_pool::{Call, Policy, TaskId};
 use plait_ring::Offer;
 use plait_ring::arena::{Arena, Limits};
+use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -112,10 +114,27 @@ pub struct Driver {
     generation: u32,
 }
 
+/// Whose number a call needs.
+#[derive(Debug, Clone, Copy)]
+pub enum Callee {
+    /// Counted as used.
+    Number(u32),
+    /// The callable, which may have one. Borrowed from the caller.
+    Object(*mut PyObject),
+}
+
+/// Why a call was not entered.
+#[derive(Debug)]
+pub enum Refusal {
+    Gate(Gate),
+    /// The callable has no number, or has to be looked at.
+    Unknown(Body),
+}
+
 /// A call that is ready to be entered.
 #[derive(Debug)]
 pub struct Entry {
-    pub function: u32,
+    pub callee: Callee,
     pub form: u8,
     pub body: Body,
     /// Where large arguments lie.
@@ -159,10 +178,10 @@ impl Driver {
         self.generation != fork::generation()
     }
 
-    /// Enters a call. Its future is given back where the gate is not open.
+    /// Enters a call.
     ///
     /// # Errors
-    /// The gate, with the future.
+    /// Why not, with the future.
     #[inline]
     pub fn submit(
         self: &Arc<Self>,
@@ -170,20 +189,29 @@ impl Driver {
         entry: Entry,
         future: Held,
         core: &FutureCore,
-    ) -> Result<(), (Gate, Held)> {
+    ) -> Result<(), (Refusal, Held)> {
         let now = clock::now();
         let mut guard = self.inside.lock();
         let inside = &mut *guard;
         if inside.gate != Gate::Open {
-            inside.functions.leave(entry.function);
-            return Err((inside.gate, future));
+            if let Callee::Number(function) = entry.callee {
+                inside.functions.leave(function);
+            }
+            return Err((Refusal::Gate(inside.gate), future));
         }
+        let function = match entry.callee {
+            Callee::Number(function) => function,
+            Callee::Object(object) => match inside.functions.find(object) {
+                Found::Number(function) => function,
+                Found::Unknown => return Err((Refusal::Unknown(entry.body), future)),
+            },
+        };
         if self.settings.eager && inside.sums.submitted == 0 {
             inside.policy.fill(&mut inside.out);
         }
         let Some(id) = inside.policy.submit(entry.call, &mut inside.out) else {
-            inside.functions.leave(entry.function);
-            return Err((Gate::Broken, future));
+            inside.functions.leave(function);
+            return Err((Refusal::Gate(Gate::Broken), future));
         };
         core.task.store(id.to_bits(), Ordering::Relaxed);
         let said = if entry.call.timeout.is_some() {
@@ -195,7 +223,7 @@ impl Driver {
         inside.put(Job {
             id,
             future,
-            function: entry.function,
+            function,
             form: entry.form,
             flags,
             attempts: 0,

@@ -29,39 +29,43 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encodes a call.
-///
-/// # Errors
-/// What pickling raises.
+/// The arguments of a call, if all are simple.
 ///
 /// # Safety
 /// The arguments are those of a vectorcall; attached.
 #[inline]
-pub unsafe fn call(
+pub unsafe fn simple(
     py: Python<'_>,
-    driver: &Driver,
-    callable: *mut PyObject,
     args: *const *mut PyObject,
     positional: usize,
     names: *mut PyObject,
-) -> PyResult<Encoded> {
-    let simple = SCRATCH.with(|scratch| {
+) -> Option<Body> {
+    SCRATCH.with(|scratch| {
         let mut scratch = scratch.try_borrow_mut().ok()?;
         scratch.clear();
         // SAFETY: the caller's promise.
         let simple = unsafe { codec::encode_call(py, args, positional, names, &mut scratch) };
         simple.then(|| Body::from_slice(&scratch))
-    });
-    if let Some(body) = simple {
-        let found = driver.inside.lock().functions.find(callable);
-        if let Found::Number(function) = found {
-            return Ok(Encoded {
-                function,
-                form: form::SIMPLE,
-                body,
-                offer: None,
-            });
-        }
+    })
+}
+
+/// Encodes a call whose callable has to be looked at; `body` are the arguments, if all are simple.
+///
+/// # Errors
+/// What pickling raises.
+///
+/// # Safety
+/// As [`simple`]; the callable is alive.
+pub unsafe fn call(
+    py: Python<'_>,
+    driver: &Driver,
+    callable: *mut PyObject,
+    body: Option<Body>,
+    args: *const *mut PyObject,
+    positional: usize,
+    names: *mut PyObject,
+) -> PyResult<Encoded> {
+    if let Some(body) = body {
         // SAFETY: alive, as the caller's.
         let callable = unsafe { Bound::from_borrowed_ptr(py, callable) };
         if let Some(function) = number(driver, &callable)? {
@@ -117,10 +121,16 @@ unsafe fn pickled(
             .collect();
         (Bound::from_borrowed_ptr(py, callable), all, names)
     };
-    let kwargs = PyDict::new(py);
-    for (name, value) in names.iter().flatten().zip(&all[positional..]) {
-        kwargs.set_item(name, value)?;
-    }
+    let kwargs = match names {
+        None => None,
+        Some(names) => {
+            let kwargs = PyDict::new(py);
+            for (name, value) in names.iter().zip(&all[positional..]) {
+                kwargs.set_item(name, value)?;
+            }
+            Some(kwargs)
+        }
+    };
     let found = driver.inside.lock().functions.find(callable.as_ptr());
     let number = match found {
         Found::Number(number) => Some(number),
@@ -158,6 +168,11 @@ unsafe fn pickled(
 /// # Errors
 /// What pickling raises; `MemoryError`.
 fn dumps(py: Python<'_>, driver: &Driver, value: &Bound<'_, PyTuple>) -> PyResult<(Body, Option<Offer>)> {
+    if let Some(data) = outcome::dumps_plain(value)?
+        && data.as_bytes().len() <= LONGEST
+    {
+        return Ok((Body::from_slice(data.as_bytes()), None));
+    }
     let dumped = outcome::pickling(py)?.call_method1(intern!(py, "dumps"), (value, driver.by_value))?;
     let (data, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = dumped.extract()?;
     let bytes = data.as_bytes();

@@ -7,7 +7,8 @@ pub mod crew;
 pub mod encode;
 pub mod map;
 
-use super::driver::{Driver, Entry, Gate, Settings, deliveries};
+use super::driver::{Callee, Driver, Entry, Gate, Refusal, Settings, deliveries};
+use super::protocol::form;
 use super::start::Starter;
 use crate::futures::face;
 use crate::futures::future::{FutureCore, future_of};
@@ -98,7 +99,28 @@ pub unsafe fn submit_call(
         }
         let core: &FutureCore = hot::this(future);
         let held = Held::new(future);
-        match encode::call(py, driver, callable, args, positional, names) {
+        let mut held = held;
+        let simple = encode::simple(py, args, positional, names);
+        let mut body = None;
+        if let Some(simple) = simple {
+            let entry = Entry {
+                callee: Callee::Object(callable),
+                form: form::SIMPLE,
+                body: simple,
+                offer: None,
+                call,
+            };
+            match driver.submit(py, entry, held, core) {
+                Ok(()) => return future,
+                Err((Refusal::Unknown(again), back)) => (body, held) = (Some(again), back),
+                Err((Refusal::Gate(gate), back)) => {
+                    drop(back);
+                    drop(Held::from_owned(future));
+                    return hot::slow(|py| refuse(py, slf, gate));
+                }
+            }
+        }
+        match encode::call(py, driver, callable, body, args, positional, names) {
             Ok(Encoded {
                 function,
                 form,
@@ -106,7 +128,7 @@ pub unsafe fn submit_call(
                 offer,
             }) => {
                 let entry = Entry {
-                    function,
+                    callee: Callee::Number(function),
                     form,
                     body,
                     offer,
@@ -114,9 +136,13 @@ pub unsafe fn submit_call(
                 };
                 match driver.submit(py, entry, held, core) {
                     Ok(()) => future,
-                    Err((gate, held)) => {
+                    Err((refusal, held)) => {
                         drop(held);
                         drop(Held::from_owned(future));
+                        let gate = match refusal {
+                            Refusal::Gate(gate) => gate,
+                            Refusal::Unknown(_) => Gate::Broken,
+                        };
                         hot::slow(|py| refuse(py, slf, gate))
                     }
                 }

@@ -3,6 +3,7 @@
 use super::cost::Clocks;
 use super::{ProcessWorker, filled};
 use crate::held::Held;
+use crate::process::outcome::dumps_plain;
 use crate::process::protocol::{
     COPY, CallHead, LONGEST, NO_FUNCTION, ResultHead, SAY_STARTED, form, how, up,
 };
@@ -249,7 +250,13 @@ fn send_pickled<'py>(
     reply: &mut ResultHead,
     value: Bound<'py, PyAny>,
 ) -> PyResult<()> {
-    let packed = calls.hooks.dumps.call1((&value,)).and_then(|both| {
+    let packed = dumps_plain(&value).and_then(|plain| {
+        if let Some(data) = plain
+            && data.as_bytes().len() <= LONGEST
+        {
+            return Ok(Packed::Here(data));
+        }
+        let both = calls.hooks.dumps.call1((&value,))?;
         let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = both.extract()?;
         pack(py, calls, data, &buffers)
     });
