@@ -17,6 +17,7 @@
 //! | [`settling`] | how calls end, and who is told |
 //! | [`drain`] | what comes up from workers |
 //! | [`birth`], [`death`] | how workers begin and end |
+//! | [`ending`] | closing a pool, giving it up |
 //! | [`deliveries`] | what needs Python: callbacks, collectors, prints, log records |
 //! | [`help`] | the caller that waits |
 //! | [`doze`] | who watches the rings, and when the bell is to ring |
@@ -26,6 +27,7 @@ pub mod death;
 pub mod deliveries;
 pub mod doze;
 pub mod drain;
+pub mod ending;
 pub mod functions;
 pub mod help;
 pub mod inside;
@@ -338,56 +340,6 @@ impl Driver {
         drop(guard);
         news.alarm = news.alarm.min(1);
         let _: News = self.after(news);
-    }
-
-    /// Takes no more calls; with `cancel`, those that have not begun are cancelled.
-    pub fn close(self: &Arc<Self>, py: Python<'_>, cancel: bool, gate: Gate) {
-        if self.is_foreign() {
-            return;
-        }
-        let mut news = News::default();
-        let mut guard = self.inside.lock();
-        let inside = &mut *guard;
-        if inside.gate == Gate::Open || inside.gate == Gate::Shutdown && gate == Gate::Exit {
-            inside.gate = gate;
-        }
-        inside.policy.close(cancel, &mut inside.out);
-        inside.carry_out(clock::now(), &mut news);
-        inside.publish(&mut news);
-        drop(guard);
-        let _: News = self.after(news);
-        if self.reader_is_there.load(Ordering::Acquire) {
-            self.wake_reader();
-        } else {
-            self.serve(py, true);
-            self.end_if_over(py);
-        }
-    }
-
-    /// Sends all workers a signal, and gives up what is left: for `kill_workers` and `terminate_workers`.
-    pub fn kill(self: &Arc<Self>, py: Python<'_>, signal: i32) {
-        if self.is_foreign() {
-            return;
-        }
-        let mut news = News::default();
-        let mut guard = self.inside.lock();
-        let inside = &mut *guard;
-        if inside.gate == Gate::Open {
-            inside.gate = Gate::Shutdown;
-        }
-        if inside.why.is_empty() {
-            inside.why = "The workers of the pool were ended by its owner.".to_owned();
-        }
-        inside.kill_with = signal;
-        inside.policy.break_up(&mut inside.out);
-        inside.carry_out(clock::now(), &mut news);
-        drop(guard);
-        let _: News = self.after(news);
-        if self.reader_is_there.load(Ordering::Acquire) {
-            self.wake_reader();
-        } else {
-            self.end_if_over(py);
-        }
     }
 
     /// How many calls are not settled.
