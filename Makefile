@@ -47,7 +47,7 @@ test-rust: tools  ## Rust tests of the crates that need no Python
 test-loom: tools  ## the lock-free parts under loom: every interleaving of small programs
 	$(call say,cargo test under loom)
 	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-3} \
-	  cargo test -q --profile quick -p plait-core -p plait-ring -p plait-reactor --lib
+	  cargo test -q --profile quick -p plait-core -p plait-ring -p plait-reactor -p plait-shared --lib
 
 test-pytest: $(ENGINE)  ## Python tests
 	$(call say,pytest on $$($(BIN)/python -V))

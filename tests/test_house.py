@@ -25,7 +25,7 @@ MAY_USE = {
     "trace": set(),
     "pool": {"core"},
     "proc": {"core", "ring", "reactor"},
-    "shared": {"ring"},
+    "shared": {"core", "ring"},
     "engine": {"core", "ring", "reactor", "trace", "pool", "proc", "shared"},
 }
 KNOWS_PYTHON = "engine"

@@ -6,11 +6,12 @@
 
 use crate::life;
 use crate::owner::Identity;
+use plait_core::Latch;
 use plait_ring::page::Page;
 use std::io::{Error, ErrorKind, Result};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 const SIZE: usize = 64 << 10;
 /// Things lie on cache lines of their own.
@@ -42,9 +43,9 @@ impl<T> Clone for Place<T> {
 }
 
 /// Where new things are put: by whom, on which page, how much of it is used.
-static CURRENT: Mutex<Option<(Identity, Arc<Page>, usize)>> = Mutex::new(None);
+static CURRENT: Latch<Option<(Identity, Arc<Page>, usize)>> = Latch::new(None);
 /// Pages of other processes, by device and inode. They are kept, since a descriptor that was inherited by its number may be named again.
-static FOREIGN: Mutex<Vec<(u64, u64, Arc<Page>)>> = Mutex::new(Vec::new());
+static FOREIGN: Latch<Vec<(u64, u64, Arc<Page>)>> = Latch::new(Vec::new());
 
 impl<T: Shared> Place<T> {
     /// A new thing, all zeroes.
@@ -54,7 +55,7 @@ impl<T: Shared> Place<T> {
     pub fn new() -> Result<Self> {
         const { assert!(size_of::<T>() <= SIZE && align_of::<T>() <= LINE) };
         let needed = size_of::<T>().next_multiple_of(LINE);
-        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = CURRENT.lock();
         // What a parent has begun is the parent's to go on with.
         if let Some((whose, page, used)) = current.as_mut()
             && *whose == life::me()
@@ -133,7 +134,7 @@ pub fn file_id(file: RawFd) -> Result<(u64, u64)> {
 /// The page behind a descriptor, mapped once however often it is named.
 fn known(file: OwnedFd) -> Result<Arc<Page>> {
     let id = file_id(file.as_raw_fd())?;
-    let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut foreign = FOREIGN.lock();
     if let Some((.., page)) = foreign.iter().find(|(dev, inode, _)| (*dev, *inode) == id) {
         if page.as_fd().as_raw_fd() == file.as_raw_fd() {
             // Named twice by the number under which it was inherited: the page owns it.

@@ -3,13 +3,13 @@
 //! The reducers are those of the standard library: `copyreg`'s and what was registered for multiprocessing, as they are at
 //! the time of the call. Their union is kept until either changes. Containers of plain values have no use for them.
 
+use plait_core::Latch;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use std::cell::{Cell, RefCell};
-use std::sync::{Mutex, PoisonError};
 
 /// So many values are looked at to find out whether all are plain.
 const LOOKED_AT: usize = 64;
@@ -91,15 +91,15 @@ fn entries(general: &Bound<'_, PyDict>, extra: &Bound<'_, PyDict>) -> PyResult<V
 /// The reducers, as they are now.
 fn reducers<'py>(py: Python<'py>, parts: &Parts) -> PyResult<Bound<'py, PyDict>> {
     // Taken out while it is looked at, so that nothing of Python happens under the lock.
-    static KEPT: Mutex<Option<Union>> = Mutex::new(None);
+    static KEPT: Latch<Option<Union>> = Latch::new(None);
     let (general, extra) = (parts.general.bind(py), parts.extra.bind(py));
-    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let kept = KEPT.lock().take();
     let union = match kept {
         Some(union) if union.holds(general, extra) => union,
         _ => Union::make(general, extra)?,
     };
     let table = union.table.bind(py).clone();
-    let other = KEPT.lock().unwrap_or_else(PoisonError::into_inner).replace(union);
+    let other = KEPT.lock().replace(union);
     drop(other);
     Ok(table)
 }

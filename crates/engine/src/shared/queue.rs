@@ -10,7 +10,7 @@ use crate::hot::{self, Args};
 use crate::limit::Limit;
 use crate::process::codec;
 use crate::queue::errors;
-use plait_core::Spin;
+use plait_core::{Latch, Spin};
 use plait_shared::life;
 use plait_shared::queue::{AllDone, Item, Queue, Room};
 use plait_shared::slab::file_id;
@@ -23,7 +23,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// A pickle.
 const PICKLE: u8 = 0x80;
@@ -45,12 +45,12 @@ pub struct SharedQueue {
 }
 
 /// Queues of other processes, by device and inode; kept, as pages are (see `plait_shared::slab`).
-static FOREIGN: Mutex<Vec<(u64, u64, Arc<Queue>)>> = Mutex::new(Vec::new());
+static FOREIGN: Latch<Vec<(u64, u64, Arc<Queue>)>> = Latch::new(Vec::new());
 
 fn known(descriptor: RawFd) -> PyResult<Arc<Queue>> {
     let file = adopted(descriptor)?;
     let id = file_id(descriptor).map_err(system)?;
-    let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut foreign = FOREIGN.lock();
     if let Some((.., queue)) = foreign.iter().find(|(dev, inode, _)| (*dev, *inode) == id) {
         if queue.as_fd().as_raw_fd() == descriptor {
             let _: RawFd = file.into_raw_fd();
