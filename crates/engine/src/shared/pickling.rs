@@ -5,6 +5,7 @@
 
 use plait_core::Latch;
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -13,6 +14,8 @@ use std::cell::{Cell, RefCell};
 
 /// So many values are looked at to find out whether all are plain.
 const LOOKED_AT: usize = 64;
+/// A longer pickle is read where it lies.
+const LONG: usize = 64 << 10;
 
 /// Where the parts come from; looked for once.
 struct Parts {
@@ -162,4 +165,26 @@ pub fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
 /// What unpickling raises.
 pub fn loads<'py>(py: Python<'py>, bytes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     parts(py)?.loads.bind(py).call1((bytes,))
+}
+
+/// The object whose pickle stands behind the first byte. What is long is not copied once more; `buffer` may be empty afterwards.
+///
+/// # Errors
+/// As [`loads`].
+pub fn loads_behind_tag<'py>(py: Python<'py>, buffer: &mut Vec<u8>) -> PyResult<Bound<'py, PyAny>> {
+    let pickle = buffer.get(1..).unwrap_or_default();
+    if pickle.len() <= LONG {
+        return loads(py, PyBytes::new(py, pickle).as_any());
+    }
+    // SAFETY: the bytes outlive the view: if it cannot be released, they are leaked.
+    let view = unsafe {
+        let length = ffi::Py_ssize_t::try_from(pickle.len())?;
+        let view = ffi::PyMemoryView_FromMemory(pickle.as_ptr().cast_mut().cast(), length, ffi::PyBUF_READ);
+        Bound::from_owned_ptr_or_err(py, view)?
+    };
+    let result = loads(py, &view);
+    if view.call_method0(intern!(py, "release")).is_err() {
+        std::mem::forget(std::mem::take(buffer));
+    }
+    result
 }

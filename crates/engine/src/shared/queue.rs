@@ -16,10 +16,10 @@ use plait_shared::queue::{AllDone, Item, Queue, Room};
 use plait_shared::slab::file_id;
 use plait_shared::{How, Patience, Site};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -155,28 +155,9 @@ impl SharedQueue {
                 }
                 return codec::decode(py, buffer);
             }
-            unpickled(py, buffer)
+            pickling::loads_behind_tag(py, buffer)
         })
     }
-}
-
-/// The object whose pickle stands behind the first byte.
-fn unpickled<'py>(py: Python<'py>, buffer: &mut Vec<u8>) -> PyResult<Bound<'py, PyAny>> {
-    let pickle = buffer.get(1..).unwrap_or_default();
-    if pickle.len() <= LONG {
-        return pickling::loads(py, PyBytes::new(py, pickle).as_any());
-    }
-    // SAFETY: the bytes outlive the view: if it cannot be released, they are leaked.
-    let view = unsafe {
-        let length = ffi::Py_ssize_t::try_from(pickle.len())?;
-        let view = ffi::PyMemoryView_FromMemory(pickle.as_ptr().cast_mut().cast(), length, ffi::PyBUF_READ);
-        Bound::from_owned_ptr_or_err(py, view)?
-    };
-    let result = pickling::loads(py, &view);
-    if view.call_method0(intern!(py, "release")).is_err() {
-        std::mem::forget(std::mem::take(buffer));
-    }
-    result
 }
 
 /// Why a closed queue is not used.
@@ -243,7 +224,9 @@ unsafe fn get_at_once(this: &SharedQueue) -> Option<*mut PyObject> {
         };
         if form == PICKLE {
             // SAFETY: the caller is attached.
-            return Some(unsafe { hot::slow(|py| unpickled(py, buffer).map(Bound::into_ptr)) });
+            return Some(unsafe {
+                hot::slow(|py| pickling::loads_behind_tag(py, buffer).map(Bound::into_ptr))
+            });
         }
         if let Some(tag) = buffer.first_mut() {
             *tag = form;
