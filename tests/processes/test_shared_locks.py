@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import queue
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from plait.multiprocessing import _passing, synchronize
+from plait.concurrent.futures import ProcessPoolExecutor
+from plait.multiprocessing import _passing, queues, synchronize
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 METHODS = ("fork", "forkserver", "spawn")
@@ -240,3 +242,29 @@ def test_many_objects_take_few_descriptors_and_leave_none() -> None:
         synchronize.Condition()  # until what is made next lies on another page
     assert len(os.listdir("/proc/self/fd")) - before <= 2
     assert not [name for name in os.listdir("/dev/shm") if "plait" in name]
+
+
+_given: list[Any] = []
+
+
+def keep(*given: Any) -> None:
+    _given.extend(given)
+
+
+def use() -> bool:
+    lock, items = _given
+    with lock:
+        items.put(os.getpid())
+    return bool(lock.acquire(timeout=0.1))
+
+
+def test_arguments_of_an_initializer_reach_the_zygotes_workers() -> None:
+    lock, items = synchronize.RLock(), queues.Queue()
+    with ProcessPoolExecutor(2, initializer=keep, initargs=(lock, items)) as pool:
+        assert lock.acquire()
+        future = pool.submit(use)
+        with pytest.raises(queue.Empty):
+            items.get(timeout=0.2)
+        lock.release()
+        assert items.get(timeout=SOON) in [process.pid for process in pool._processes.values()]
+        assert future.result(SOON)

@@ -22,11 +22,13 @@ pub mod pickling;
 pub mod queue;
 pub mod waiting;
 
-use plait_shared::slab::{Place, Shared};
+use plait_core::Latch;
+use plait_shared::queue::Queue;
+use plait_shared::slab::{Place, Shared, file_id};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, OnceLock};
 
 /// Where an object of Python has its part in shared memory: filled in once, by `_create` or `_attach`.
 #[derive(Debug)]
@@ -86,6 +88,24 @@ fn adopted(descriptor: RawFd) -> PyResult<OwnedFd> {
         }
         Ok(OwnedFd::from_raw_fd(descriptor))
     }
+}
+
+/// Queues of other processes, by device and inode; kept, as pages are (see `plait_shared::slab`).
+static QUEUES: Latch<Vec<(u64, u64, Arc<Queue>)>> = Latch::new(Vec::new());
+
+fn known_queue(descriptor: RawFd) -> PyResult<Arc<Queue>> {
+    let file = adopted(descriptor)?;
+    let id = file_id(descriptor).map_err(system)?;
+    let mut foreign = QUEUES.lock();
+    if let Some((.., queue)) = foreign.iter().find(|(dev, inode, _)| (*dev, *inode) == id) {
+        if queue.as_fd().as_raw_fd() == descriptor {
+            let _: RawFd = file.into_raw_fd();
+        }
+        return Ok(Arc::clone(queue));
+    }
+    let queue = Arc::new(Queue::open(file).map_err(system)?);
+    foreign.push((id.0, id.1, Arc::clone(&queue)));
+    Ok(queue)
 }
 
 /// Puts the raw methods over the classes.

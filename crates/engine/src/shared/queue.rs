@@ -4,16 +4,15 @@
 //! which is made by the caller of `put`, so that is where its errors are raised.
 
 use super::lock::limit_of;
-use super::{adopted, pickling, system, waiting};
+use super::{known_queue, pickling, system, waiting};
 use crate::door::detached;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
 use crate::process::codec;
 use crate::queue::errors;
-use plait_core::{Latch, Spin};
+use plait_core::Spin;
 use plait_shared::life;
 use plait_shared::queue::{AllDone, Item, Queue, Room};
-use plait_shared::slab::file_id;
 use plait_shared::{How, Patience, Site};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi::PyObject;
@@ -21,7 +20,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::cell::Cell;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -42,24 +41,6 @@ pub struct SharedQueue {
     used: AtomicBool,
     items: Spin,
     room: Spin,
-}
-
-/// Queues of other processes, by device and inode; kept, as pages are (see `plait_shared::slab`).
-static FOREIGN: Latch<Vec<(u64, u64, Arc<Queue>)>> = Latch::new(Vec::new());
-
-fn known(descriptor: RawFd) -> PyResult<Arc<Queue>> {
-    let file = adopted(descriptor)?;
-    let id = file_id(descriptor).map_err(system)?;
-    let mut foreign = FOREIGN.lock();
-    if let Some((.., queue)) = foreign.iter().find(|(dev, inode, _)| (*dev, *inode) == id) {
-        if queue.as_fd().as_raw_fd() == descriptor {
-            let _: RawFd = file.into_raw_fd();
-        }
-        return Ok(Arc::clone(queue));
-    }
-    let queue = Arc::new(Queue::open(file).map_err(system)?);
-    foreign.push((id.0, id.1, Arc::clone(&queue)));
-    Ok(queue)
 }
 
 thread_local! {
@@ -322,7 +303,7 @@ impl SharedQueue {
 
     /// The one behind a descriptor of another process.
     fn _attach(&self, descriptor: RawFd) -> PyResult<()> {
-        self.set(known(descriptor)?)
+        self.set(known_queue(descriptor)?)
     }
 
     /// Its descriptor.
