@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing as _multiprocessing
 from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
 from multiprocessing import *  # noqa: F403
 from typing import Any
 
@@ -23,6 +24,8 @@ def __getattr__(name: str) -> Any:
     """Names that are not public, and modules, are the standard library's where there is none here."""
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _find_spec(f"{__name__}.{name}") is not None:
+        return _import_module(f"{__name__}.{name}")
     try:
         return getattr(_multiprocessing, name)
     except AttributeError:
