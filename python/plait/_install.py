@@ -115,14 +115,13 @@ FACES = (
     Face("multiprocessing.pool", "plait.multiprocessing.pool", _same("Pool", "ThreadPool")),
     # The methods of contexts take what they make from these.
     Face("multiprocessing.synchronize", "plait.multiprocessing.synchronize", _same(*_LOCKS)),
-    Face("multiprocessing.queues", "plait.multiprocessing.queues", _same(*_QUEUES)),
     Face("multiprocessing.sharedctypes", "plait.multiprocessing.sharedctypes", _same(*_VALUES)),
     Face("multiprocessing.shared_memory", "plait.multiprocessing.shared_memory", _same("SharedMemory")),
-    # This one names the context that it is called on; plait's does so where it was chosen.
+    # But for pools, which name the context that they are called on, and queues, whose classes libraries derive from.
     Face(
         "multiprocessing.context",
         "plait.multiprocessing.context",
-        {"BaseContext.Pool": "Pool"},
+        {f"BaseContext.{name}": name for name in ("Pool", *_QUEUES)},
         package="multiprocessing",
     ),
     Face(
@@ -150,6 +149,7 @@ KEPT = {
     "threading.local": "C already",
     "queue.SimpleQueue": "C already, and measured quicker than plait's own",
     "concurrent.futures.InterpreterPoolExecutor": "interpreters are not plait's; the futures that it returns are",
+    "multiprocessing.queues.Queue, ...": "libraries derive from them, down to private attributes; Queue() is plait's",
     "multiprocessing.Process, Pipe, Manager, ...": "the standard library's; the children run on plait",
     "asyncio.run, Runner, new_event_loop": "make plait's loop, unless the program sets a policy of its own",
     "asyncio.current_task, all_tasks, ...": "know plait's tasks as well",
