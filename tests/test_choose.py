@@ -117,10 +117,7 @@ def test_map_can_be_lazy(kind: str) -> None:
 
     read: list[int] = []
     with plait.Pool(2, kind) as pool:
-        try:
-            results = pool.map(abs, numbers(), buffersize=3)
-        except TypeError:
-            pytest.skip("the standard library's pool of processes has no buffersize before 3.14")
+        results = pool.map(abs, numbers(), buffersize=3)
         assert [next(results), next(results)] == [0, 1]
         assert len(read) <= 6
         del results
@@ -133,12 +130,12 @@ def test_what_computes_goes_to_processes() -> None:
     with plait.Pool(2) as pool:
         pids = list(pool.map(burn, [0.01] * 20))
         stats = stats_of(pool, burn)
-        assert stats["runs_on"] == COMPUTING
+        assert stats["runs_on"] == COMPUTING, stats
         assert "it computes: " in stats["why"]
         assert stats["cpu"] > 0.005
         assert sum(stats["calls"].values()) == 20
         if HAS_GIL:
-            assert 2 <= len(set(pids)) <= 3
+            assert 2 <= len(set(pids)) <= 3, stats
             assert pids.count(os.getpid()) == stats["calls"]["trial"] <= 8
         else:
             assert set(pids) == {os.getpid()}
@@ -206,6 +203,17 @@ def test_what_cannot_be_pickled_stays_on_threads(fn, args, why: str) -> None:
 
 
 @pytest.mark.skipif(not HAS_GIL, reason="without a GIL what computes stays on threads anyway")
+def test_lambdas_and_closures_go_to_processes_too() -> None:
+    pytest.importorskip("cloudpickle")
+    seconds = 0.01
+    with plait.Pool(2) as pool:
+        for fn in (lambda: burn(0.01), lambda: burn(seconds)):
+            futures = [pool.submit(fn) for _ in range(12)]
+            assert {future.result(PATIENCE) for future in futures} - {os.getpid()}
+            assert stats_of(pool, fn)["runs_on"] == "process"
+
+
+@pytest.mark.skipif(not HAS_GIL, reason="without a GIL what computes stays on threads anyway")
 def test_a_later_call_that_cannot_be_sent_is_made_on_a_thread() -> None:
     with plait.Pool(2) as pool:
         list(pool.map(burn_with, [[1]] * 10))
@@ -239,16 +247,23 @@ def test_what_changes_its_surroundings_stays_on_threads() -> None:
         burn(0.005)
         here += 1
 
+    def collect() -> None:
+        burn(0.005)
+        collected.append(1)
+
     before, here, counter = total, 0, Counter()
+    collected: list[int] = []
     with plait.Pool(1) as pool:
         for _ in range(12):
             pool.submit(add_to_total)
             pool.submit(count_here)
             pool.submit(counter.add)
-    assert (total - before, here, counter.count) == (12, 12, 12)
+            pool.submit(collect)
+    assert (total - before, here, counter.count, len(collected)) == (12, 12, 12, 12)
     if HAS_GIL:
         assert "it assigns to a global name" in stats_of(pool, add_to_total)["why"]
         assert "a variable of the function around it" in stats_of(pool, count_here)["why"]
+        assert "an object of the function around it" in stats_of(pool, collect)["why"]
         assert "a method that assigns to attributes" in stats_of(pool, Counter.add)["why"]
 
 

@@ -223,7 +223,7 @@ class Chooser(Executor):
                     if record.trial is None:
                         continue
                     cpu, wall = record.trial.so_far(self._busy(), ended=False)
-                    if wall >= SEEN_WAITING and cpu < COMPUTES * wall:
+                    if wall >= SEEN_WAITING and cpu < COMPUTES * wall and record.trial.sleeps():
                         record.trial.waits = True
                         waiting.append(record)
             for record in waiting:
@@ -291,5 +291,5 @@ class Chooser(Executor):
             processes = self._processes
         stats: dict[str, Any] = {"functions": functions}
         if processes is not None:
-            stats["processes"] = getattr(processes, "stats", dict)()
+            stats["processes"] = processes.stats()
         return stats

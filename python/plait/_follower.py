@@ -58,6 +58,12 @@ class Follower(Future):  # type: ignore[type-arg]
         followed = self._followed
         return super().running() if followed is None else followed.running()
 
+    @property
+    def telemetry(self) -> dict[str, Any] | None:
+        """That of the call, where its executor tells it: as `plait.Future.telemetry`."""
+        told: dict[str, Any] | None = getattr(self._followed, "telemetry", None)
+        return told
+
     def _settle(self, followed: AnyFuture[Any]) -> None:
         if followed.cancelled():
             super().cancel()

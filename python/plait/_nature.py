@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from functools import partial
 from opcode import opmap
-from types import BuiltinMethodType, CodeType, MethodType, ModuleType
+from types import BuiltinMethodType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["identity", "is_coroutine_function", "keeps_to_threads", "name", "sending"]
 
 _COROUTINE = 0x80  # CO_COROUTINE of a code object
-_SIMPLE = frozenset((int, float, bool, str, bytes, type(None)))
+_SIMPLE: frozenset[type] = frozenset((int, float, bool, str, bytes, type(None)))
+_ASSIGNS = {opmap[name] for name in ("STORE_ATTR", "DELETE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR")}
 _OVERHEAD = 50e-6  # seconds that a call in a process costs beside pickling, on the slow side
 _SHOWN = 160  # characters of an error
 
@@ -79,9 +80,24 @@ def keeps_to_threads(fn: Any) -> str:
             return "it assigns to a global name"
         if code.co_freevars and opmap["STORE_DEREF"] in used and _assigns_to(inner, code.co_freevars):
             return "it assigns to a variable of the function around it"
-        if bound and used & {opmap["STORE_ATTR"], opmap["DELETE_ATTR"]}:
-            return "it is a method that assigns to attributes"
+        if bound and used & _ASSIGNS:
+            return "it is a method that assigns to attributes or items"
+    if any(_may_change(cell) for cell in getattr(_bare(fn), "__closure__", None) or ()):
+        return "it has an object of the function around it, which may be changed"
     return ""
+
+
+def _may_change(cell: CellType) -> bool:
+    """Whether what a variable of the function around holds can be changed: seen by all threads, not by a process."""
+    try:
+        value = cell.cell_contents
+    except ValueError:
+        return False  # it holds nothing yet
+    if isinstance(value, tuple | frozenset):
+        return any(_may_change(CellType(item)) for item in value)
+    if isinstance(value, FunctionType):
+        return value.__closure__ is not None
+    return not isinstance(value, (*_SIMPLE, type, ModuleType, BuiltinMethodType, complex, range))
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -109,7 +125,8 @@ def sending(
     simple = all(type(value) in _SIMPLE for value in (*args, *kwargs.values()))
     if results is None and simple and _bare(fn) is fn:
         return _OVERHEAD, ""
-    dumps, travel = _pickling()
+    from plait._processes.pickling import dumps, loads
+
     what = "its arguments"
     begin = time.perf_counter()
     try:
@@ -117,7 +134,8 @@ def sending(
         if results is not None:
             what = "its result"
             for result in results:
-                travel(result)
+                data, buffers = dumps(result)
+                loads(data, buffers=buffers)
         seconds = 2 * (time.perf_counter() - begin) + _OVERHEAD
         if results is not None or _bare(fn) is not fn:
             what = "the function"
@@ -125,20 +143,3 @@ def sending(
     except Exception as error:
         return 0.0, f"{what} cannot be pickled ({type(error).__name__}: {str(error)[:_SHOWN]})"
     return seconds, ""
-
-
-def _pickling() -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """What the pool of processes pickles calls with, and a trip there and back."""
-    from plait.concurrent.futures import ProcessPoolExecutor
-
-    if ProcessPoolExecutor.__module__.startswith("plait"):
-        from plait._processes.pickling import dumps, loads
-
-        def travel(value: Any) -> None:
-            data, buffers = dumps(value)
-            loads(data, buffers=buffers)
-
-        return dumps, travel
-    from multiprocessing.reduction import ForkingPickler
-
-    return ForkingPickler.dumps, lambda value: ForkingPickler.loads(ForkingPickler.dumps(value))

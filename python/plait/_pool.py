@@ -42,7 +42,7 @@ class Pool(Executor):
 
     "auto" presumes that what a function does is its result: a call in a process that changes an argument, an object
     or a global changes a copy. (It sees where a function assigns to globals, to variables of the function around it
-    or, as a method, to attributes; those stay on threads.)
+    or, as a method, to attributes, and where it has a list, say, of the function around it; those stay on threads.)
 
     The futures can be awaited: `await pool.submit(f)`.
     Raises ValueError for a kind that does not exist, RuntimeError for "interpreter" before Python 3.14, and what the
@@ -90,10 +90,8 @@ class Pool(Executor):
         dict gives its arguments, as for `plait.progress`.
         """
         if self._kind in ("thread", "process"):
-            asked = {"buffersize": (buffersize, None), "progress": (progress, False)}
-            options = {name: value for name, (value, usual) in asked.items() if value != usual}
             results: Iterator[_T] = self._executor.map(
-                fn, *iterables, timeout=timeout, chunksize=chunksize, **options
+                fn, *iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize, progress=progress
             )
             return results
         return shown(in_order(self, fn, iterables, timeout, buffersize), iterables, progress)
@@ -108,7 +106,7 @@ class Pool(Executor):
         executor = self._executor
         stats = {"kind": self._kind, "workers": executor._max_workers}
         if self._kind in ("auto", "process"):
-            return {**getattr(executor, "stats", dict)(), **stats}
+            return {**executor.stats(), **stats}
         if self._kind == "thread":
             stats["queued"] = executor._load()[0]
         return stats

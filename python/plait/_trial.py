@@ -45,6 +45,14 @@ class Trial:
         self.cpu = time.thread_time()
         self.wall = time.perf_counter()
 
+    def sleeps(self) -> bool:
+        """Whether it sleeps at the moment, and is not just waiting for a core."""
+        try:
+            with open(f"/proc/self/task/{self.thread[1]}/stat", "rb", 0) as stat:
+                return stat.read().rpartition(b")")[2].split()[0] != b"R"
+        except (OSError, IndexError):
+            return True  # it cannot be told
+
     def so_far(self, busy: int, ended: bool) -> tuple[float, float]:
         """CPU seconds, and seconds of the clock without those in which it waited for the GIL or a core.
 

@@ -72,6 +72,14 @@ async def tasks(lock: plait.Lock, semaphore: plait.Semaphore, event: plait.Event
         assert_type(await pool.submit(len, "abc"), int)
 
 
+def any_pool() -> None:
+    with plait.Pool(2, "auto") as pool:
+        assert_type(pool.submit(len, "abc").result(), int)
+        assert_type(list(pool.map(str, [1, 2], buffersize=2)), list[str])
+    plait.Pool(kind="process", retries=1).shutdown(wait=False)
+    plait.register_joblib()
+
+
 def whole_program() -> None:
     plait.install()
     plait.uninstall()
