@@ -5,7 +5,6 @@ plait's, so every context makes those; and the names that the tests have copied 
 """
 
 import importlib
-import importlib.util
 import multiprocessing
 import multiprocessing.queues
 import multiprocessing.sharedctypes
@@ -49,18 +48,18 @@ def _shared(_: types.ModuleType) -> None:
 
 
 def _wanted(case: type[unittest.TestCase]) -> bool:
-    return case.__name__ in WANTED
+    return case.__name__ in WANTED and not case.__module__.startswith("test.")
 
 
-def _modules(method: str) -> tuple[str, ...]:
-    """One module for each start method before 3.12, a package of several since."""
-    name = f"test.test_multiprocessing_{method}"
-    found = importlib.util.find_spec(name)
-    if found is None or found.submodule_search_locations is None:
-        return (name,)
-    return (f"{name}.test_processes", f"{name}.test_misc")
-
-
+# The module of a start method is `conformance`'s: not every interpreter that ships the tests ships its own.
 SHARED = tuple(
-    Suite(f"mp_{method}", _modules(method), _shared, _wanted, ("threading",), _in_place) for method in METHODS
+    Suite(
+        f"mp_{method}",
+        ("test._test_multiprocessing", f"conformance.processes.pools_{method}"),
+        _shared,
+        _wanted,
+        ("threading",),
+        _in_place,
+    )
+    for method in METHODS
 )
