@@ -273,7 +273,8 @@ def _apply(row: Face, anew: bool = False) -> None:
     if not _on_import.is_complete(row.face):
         return  # it is importing this very module: _loaded will be told of it too
     module = sys.modules[row.module]
-    ours = {path: getattr(face, name) for path, name in row.names.items()}  # may import
+    # May import. A name that asyncio does not have in this version, the face does not have either.
+    ours = {path: getattr(face, name) for path, name in row.names.items() if row.adds or hasattr(face, name)}
     with _state_lock:
         if not is_installed():
             return
