@@ -50,6 +50,26 @@ def test_a_death_costs_the_call_that_ran_and_no_other(opened: Open, how: int) ->
     assert pool._stats()["workers_died"] == 1
 
 
+def test_a_worker_that_writes_nonsense_is_ended_alone(opened: Open) -> None:
+    pool = opened(2)
+    steady = [pool.submit(nap, 0.05, i) for i in range(10)]
+    assert isinstance(pool.submit(scribble).exception(PATIENCE), WorkerDied)
+    assert [future.result(PATIENCE) for future in steady] == list(range(10))
+    assert pool._stats()["workers_died"] == 1
+
+
+def test_a_future_that_was_asked_is_not_kept(opened: Open) -> None:
+    pool = opened(1)
+    futures_ = [pool.submit(abs, i) for i in range(10)]
+    gone = [weakref.ref(future) for future in futures_]
+    assert [future.result(PATIENCE) for future in futures_] == list(range(10))
+    del futures_
+    deadline = time.monotonic() + PATIENCE
+    while any(ref() is not None for ref in gone) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(ref() for ref in gone)
+
+
 def test_retries_run_a_call_again(opened: Open, tmp_path: Path) -> None:
     pool = opened(1, retries=1)
     again = pool.submit(die_once, str(tmp_path / "died"))

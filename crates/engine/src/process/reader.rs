@@ -176,7 +176,8 @@ impl Driver {
                 let _ended: Option<()> = Python::try_attach(|py| self.end(py));
                 return;
             }
-            if news.calls || news.deaths || news.wants_python() {
+            let idles = news.found == 0 && self.is_idle_with_spent();
+            if news.calls || news.deaths || idles || news.wants_python() {
                 let alone = news.calls && role.threads == 1;
                 drop(role);
                 if alone {
@@ -245,6 +246,15 @@ impl Driver {
             threads.notify();
         }
         (news, over)
+    }
+
+    /// Whether nothing is under way, and futures are kept that nobody needs here.
+    fn is_idle_with_spent(&self) -> bool {
+        if self.watchers.caller_looks() {
+            return false;
+        }
+        let inside = self.inside.lock();
+        inside.policy.unsettled() == 0 && !inside.spent.is_empty()
     }
 
     fn sleep(self: &Arc<Self>, role: &mut Role, news: &News) {

@@ -40,6 +40,9 @@ impl Driver {
         let news = self.after(news);
         if news.wants_python() || news.deaths {
             self.serve(py, false);
+        } else if found {
+            // So that a future whose result was taken is not kept here.
+            self.drop_spent(py);
         }
     }
 
