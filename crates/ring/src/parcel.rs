@@ -10,7 +10,7 @@ use crate::offer::{Offer, announced};
 use crate::segment::Mapped;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Result};
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 /// Each part begins at a multiple of this from the segment's beginning: enough for any vector instruction.
@@ -124,9 +124,18 @@ pub struct Parcel {
 }
 
 /// The segments of one sender, as its receiver has them mapped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Inbox {
     segments: HashMap<u32, Arc<Mapped>>,
+    /// A descriptor that is given up for the moment in which one is received: that one has a number then, also in a
+    /// process that has no more of them, where the message would be lost.
+    reserve: Option<OwnedFd>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Inbox {
@@ -134,7 +143,10 @@ impl Inbox {
     #[must_use]
     pub fn new() -> Self {
         let _watched = Moment::now();
-        Self::default()
+        Self {
+            segments: HashMap::new(),
+            reserve: reserve(),
+        }
     }
 
     /// Takes what a record of this body tells of. If it names a segment that is not mapped, `receive` is asked for what was
@@ -160,10 +172,12 @@ impl Inbox {
         }
         if !self.segments.contains_key(&id) {
             self.segments.retain(|_, segment| !segment.is_discarded());
+            self.reserve = None;
             while let Some((text, file)) = receive().map_err(|_| Refused("nothing can be received"))? {
                 self.insert(&text, &file)
                     .map_err(|_| Refused("an announcement that cannot be"))?;
             }
+            self.reserve = reserve();
         }
         let segment = self.segments.get(&id).ok_or(Refused("no such segment"))?;
         let segment = Arc::clone(segment);
@@ -218,6 +232,15 @@ impl Inbox {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
+    }
+}
+
+/// A descriptor of no use.
+fn reserve() -> Option<OwnedFd> {
+    // SAFETY: a new descriptor, ours.
+    unsafe {
+        let fd = libc::eventfd(0, libc::EFD_CLOEXEC);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
     }
 }
 
