@@ -1,5 +1,6 @@
 """Large values through a pool: in shared memory, whole, given back, an error where there is no room."""
 
+import errno
 import gc
 import os
 import pickle
@@ -271,3 +272,31 @@ def test_an_argument_that_has_no_room_is_an_error_of_its_future() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("refused: no shared memory")
     assert done.stdout.endswith("500000\n")
+
+
+FEW = """
+import os, resource
+import numpy as np
+from test_large import Pool, echo, ones
+
+with Pool(1) as pool:
+    pool.submit(echo, 1).result(60)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 4096))
+    try:
+        while True:
+            os.dup(0)
+    except OSError:
+        pass
+    try:
+        pool.submit(echo, np.ones(100_000)).result(60)
+    except OSError as error:
+        print("refused:", error.errno)
+    print([pool.submit(ones, size).result(60).sum() for size in (10_000, 100_000, 1_000_000)])
+"""
+
+
+def test_a_process_without_descriptors_receives_what_it_cannot_send() -> None:
+    command = [sys.executable, "-c", FEW]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"refused: {errno.EMFILE}\n[{np.float64(1e4)!r}, {np.float64(1e5)!r}, {np.float64(1e6)!r}]\n"
