@@ -47,6 +47,10 @@ class SharedMemory(_shared_memory.SharedMemory):
     Raises what there is raised; OSError where there is no room for a new one.
     """
 
+    # Where the standard library's keeps them.
+    _fd: int
+    _name: str | None
+
     def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
         tracked = track and create
         if sys.version_info >= (3, 13):
