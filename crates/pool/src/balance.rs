@@ -32,20 +32,26 @@ impl Policy {
     /// Whether a worker has nothing to do while another has tasks behind the one that it runs.
     #[must_use]
     pub fn is_lopsided(&self) -> bool {
-        let may_take = |its: &Worker| its.life == Life::Up && its.leases.is_empty();
         self.line.is_empty()
             && self
                 .workers
                 .iter()
                 .any(|(_, its)| its.life != Life::Retired && its.leases.len() > 1)
-            && (self.workers.iter().any(|(_, its)| may_take(its))
-                || self.workers.len() < self.settings.workers)
+            && (self.workers.iter().any(|(_, its)| its.is_free())
+                || self.workers.len() < self.settings.workers
+                    && self.workers.iter().all(|(_, its)| its.life != Life::Starting))
     }
 
-    /// Has half of what lies behind the running task of the fullest worker taken back, if another has nothing to do. To be
+    /// Has half of what lies behind the running task of the fullest worker taken back, if another has nothing to do; starts
+    /// another if there may be one. To be
     /// called when that has lasted: tasks that take microseconds are done sooner than they are moved.
     pub fn rebalance(&mut self, out: &mut Vec<Action>) {
         if !self.is_lopsided() {
+            return;
+        }
+        if !self.workers.iter().any(|(_, its)| its.is_free()) {
+            // Its tasks stay where they are until the new one is up: then it is that which has nothing to do.
+            self.start_one(out);
             return;
         }
         let fullest = self.workers.iter().max_by_key(|(_, its)| its.leases.len());

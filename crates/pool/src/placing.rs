@@ -54,7 +54,7 @@ impl Policy {
         (its.leases.is_empty() || !may_start).then_some(WorkerId(key))
     }
 
-    fn start_one(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn start_one(&mut self, out: &mut Vec<Action>) {
         if !self.broken && self.workers.len() < self.settings.workers {
             out.push(Action::Start(WorkerId(self.workers.insert(Worker::new()))));
         }

@@ -301,6 +301,36 @@ fn what_lies_behind_a_long_task_goes_to_a_worker_that_has_nothing_to_do() {
 }
 
 #[test]
+fn what_lies_behind_a_long_task_of_the_only_worker_has_another_started() {
+    let mut stage = Stage::new(SETTINGS);
+    let quick = stage.submit(Call::default());
+    let [Action::Start(one)] = stage.actions()[..] else {
+        panic!("one worker is started")
+    };
+    stage.policy.up(one, &mut stage.out);
+    stage.policy.finished(one, quick, 1000, &mut stage.out);
+    stage.actions();
+    let tasks: Vec<_> = (0..3).map(|_| stage.submit(Call::default())).collect();
+    assert_eq!(
+        stage.actions(),
+        [0, 1, 2].map(|at| Action::Send(one, tasks[at])),
+        "quick tasks need no second worker"
+    );
+    assert!(stage.policy.is_lopsided());
+    stage.policy.rebalance(&mut stage.out);
+    let [Action::Start(two)] = stage.actions()[..] else {
+        panic!("another worker is started")
+    };
+    assert!(!stage.policy.is_lopsided(), "while it is being started");
+    stage.policy.up(two, &mut stage.out);
+    assert!(stage.policy.is_lopsided());
+    stage.policy.rebalance(&mut stage.out);
+    assert_eq!(stage.actions(), [Action::Reclaim(one, tasks[2])]);
+    stage.policy.reclaimed(one, tasks[2], &mut stage.out);
+    assert_eq!(stage.actions(), [Action::Send(two, tasks[2])]);
+}
+
+#[test]
 fn closing_takes_back_what_lies_in_rings() {
     let (mut stage, running, worker) = Stage::with_worker(Call::default());
     let leased = stage.submit(Call::default());

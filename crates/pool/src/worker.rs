@@ -83,6 +83,11 @@ impl Worker {
         self.life == Life::Up && self.leases.len() < self.depth()
     }
 
+    /// Whether it is there and has nothing to do.
+    pub fn is_free(&self) -> bool {
+        self.life == Life::Up && self.leases.is_empty()
+    }
+
     fn depth(&self) -> usize {
         if self.done == 0 {
             return UNKNOWN;
