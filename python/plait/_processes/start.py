@@ -196,7 +196,12 @@ class context_starter:
         process: Any = self.context.Process(  # type: ignore[attr-defined]
             target=_serve, args=(_ENTRY, _Passed(link), _Passed(stderr), self._hello)
         )
-        process.start()
+        # A Ctrl-C while the new interpreter starts is not its business; it unblocks the signal when it has a handler.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return ContextProcess(process)
 
 
@@ -220,6 +225,7 @@ def _serve(entry: str, link: _Passed, stderr: _Passed, hello: dict[str, Any] | N
     """What a process of a context does: it is a worker until it ends."""
     os.dup2(stderr.fd, 2)
     os.close(stderr.fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A pool's own thread, which may have started this one, hears no signals.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     import_module(entry).main(link.fd, hello)
