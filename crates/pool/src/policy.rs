@@ -21,9 +21,13 @@ pub struct Settings {
     pub tasks_per_worker: Option<u32>,
     /// After an exception has been raised in a task that is late or unwanted, so long until its worker is killed.
     pub grace: Nanos,
-    /// So many workers in a row may die before any of them has done a task; then the pool is broken.
+    /// So many workers in a row may die before any of them has done a task; then the pool is broken. Where workers have done
+    /// tasks before, somebody kills them, rather than that they cannot begin: then it is [`PROVEN`] times as many.
     pub stillborn: u32,
 }
+
+/// See [`Settings::stillborn`].
+pub const PROVEN: u32 = 16;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub struct Policy {
     pub(crate) last: Option<WorkerId>,
     turn: u64,
     stillborn: u32,
+    /// A worker has done a task.
+    proven: bool,
     pub(crate) closed: bool,
     pub(crate) broken: bool,
     /// Closed, and what has not begun is not to begin any more.
@@ -90,6 +96,7 @@ impl Policy {
             last: None,
             turn: 0,
             stillborn: 0,
+            proven: false,
             closed: false,
             broken: false,
             dropping: false,
@@ -155,6 +162,7 @@ impl Policy {
             return false;
         }
         self.stillborn = 0;
+        self.proven = true;
         let known = self.tasks.remove(task.0);
         // Who was asked to stop and ended: whether the exception or its own result came first, nobody wants to know
         // of a task that was cancelled or is late.
@@ -198,7 +206,8 @@ impl Policy {
                 }
             }
         }
-        if self.broken || self.stillborn >= self.settings.stillborn.max(1) {
+        let patience = if self.proven { PROVEN } else { 1 };
+        if self.broken || self.stillborn >= self.settings.stillborn.max(1).saturating_mul(patience) {
             self.give_up(out);
         }
         self.drop_waiting(out);

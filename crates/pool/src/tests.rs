@@ -251,6 +251,21 @@ fn a_pool_none_of_whose_workers_comes_up_gives_up() {
 }
 
 #[test]
+fn a_pool_whose_workers_have_done_something_is_patient() {
+    let (mut stage, task, worker) = Stage::with_worker(Call::default());
+    stage.policy.finished(worker, task, 1, &mut stage.out);
+    stage.policy.died(worker, None, &mut stage.out);
+    stage.actions();
+    stage.submit(Call::default());
+    for _ in 0..SETTINGS.stillborn * crate::policy::PROVEN {
+        assert!(!stage.policy.is_broken());
+        let worker = stage.policy_worker();
+        stage.policy.died(worker, None, &mut stage.out);
+    }
+    assert!(stage.policy.is_broken());
+}
+
+#[test]
 fn closing_lets_the_rest_be_done_or_settles_it() {
     for cancel in [false, true] {
         let (mut stage, running, worker) = Stage::with_worker(Call::default());

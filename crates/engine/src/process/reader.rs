@@ -27,7 +27,7 @@ const RETRY: Nanos = 1_000_000;
 /// Shared memory that has not been used for so long is given back.
 const KEEP: Duration = Duration::from_secs(5);
 /// How long a worker has nothing to do while another has too much, before that is mended.
-const LOPSIDED: Nanos = 1_000_000;
+pub const LOPSIDED: Nanos = 1_000_000;
 
 /// What only one thread does at a time.
 #[derive(Debug, Default)]
@@ -280,6 +280,8 @@ impl Driver {
             let mut inside = self.inside.lock();
             if inside.has_records() || inside.policy.next_alarm().is_some_and(|at| at < news.alarm) {
                 timeout = 0;
+            } else if inside.policy.is_lopsided() && news.alarm > clock::now() + LOPSIDED {
+                timeout = NAP; // It has come to be so since the rings were read.
             } else if news.alarm == Nanos::MAX {
                 timeout = -1;
             } else {

@@ -77,6 +77,7 @@ impl Driver {
             inside.drain(now, news);
             if news.found != before {
                 inside.publish(news);
+                self.mind_balance(inside, now, news);
             }
             drop(guard);
             for threads in news.threads.drain(..) {

@@ -37,6 +37,7 @@ pub mod worker;
 
 use super::board::Doorbell;
 use super::protocol::{COPY, SAY_STARTED};
+use super::reader::LOPSIDED;
 use super::start::Starter;
 use crate::futures::future::FutureCore;
 use crate::held::Held;
@@ -44,7 +45,7 @@ use doze::Watchers;
 use functions::Found;
 use inside::{Inside, News};
 use job::{Body, Job};
-use plait_core::clock;
+use plait_core::clock::{self, Nanos};
 use plait_core::{EventWord, Latch, Spin, fork};
 use plait_pool::{Call, Policy, TaskId};
 use plait_ring::Offer;
@@ -243,6 +244,7 @@ impl Driver {
             inside.drain(now, &mut news);
         }
         inside.publish(&mut news);
+        self.mind_balance(inside, now, &mut news);
         drop(guard);
         let news = self.after(news);
         if news.starts {
@@ -252,6 +254,15 @@ impl Driver {
             self.drop_spent(py);
         }
         Ok(())
+    }
+
+    /// Has the reader wake up if work is spread unevenly: nobody else would look whether that lasts.
+    #[inline]
+    pub fn mind_balance(&self, inside: &Inside, now: Nanos, news: &mut News) {
+        let soon = now + LOPSIDED;
+        if self.sleeps_until.load(Ordering::Relaxed) > soon && inside.policy.is_lopsided() {
+            news.alarm = news.alarm.min(soon);
+        }
     }
 
     /// What follows from what was found under the latch, and needs no Python.
