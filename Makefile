@@ -8,6 +8,7 @@ PROFILE ?= release
 SUITES  ?=
 ROWS    ?=
 KEEP    ?=
+SECONDS ?= 30
 
 BIN      := $(VENV)/bin
 NEED     := .ci/need
@@ -24,7 +25,7 @@ export PIP_QUIET = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all conformance bench lint format types wheel clean tools
+.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all chaos conformance bench lint format types wheel clean tools
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -56,6 +57,10 @@ test-pytest: $(ENGINE)  ## Python tests
 conformance: $(ENGINE)  ## CPython's own tests on plait; SUITES="test_queue ..." picks some
 	$(call say,CPython's own tests on plait)
 	@$(BIN)/python -m conformance $(SUITES)
+
+chaos: $(ENGINE)  ## kill, stop and harm workers while thousands of calls are made; SECONDS=300 makes it longer
+	$(call say,chaos on $$($(BIN)/python -V))
+	@$(BIN)/python tests/chaos.py --seconds $(SECONDS)
 
 test-python:  ## Python tests and conformance on one interpreter: PYTHON=python3.13
 	@$(NEED) python "$(PYTHON)"

@@ -256,8 +256,8 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
         wait: return when the last has ended and the processes are gone.
         """
         self._crew.close(cancel_futures, "shutdown")
-        if wait:
-            self._crew.wait(None)
+        if wait and self._crew.wait(None) and self._crew in _crews:
+            _crews.remove(self._crew)
 
     def __exit__(self, kind: Any, value: object, traceback: object) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
