@@ -22,9 +22,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import ModuleType
 
-__all__ = ["dumps", "dumps_exception", "dumps_function", "loads", "whole"]
+__all__ = ["broken_result", "dumps", "dumps_exception", "dumps_function", "loads", "whole"]
 
 loads = pickle.loads
+
+
+def broken_result(error: BaseException) -> BaseException:
+    """What a result that raises this when it is unpickled gives: BrokenProcessPool, be it for SystemExit."""
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    from concurrent.futures.process import BrokenProcessPool
+
+    broken = BrokenProcessPool(f"A result has failed to un-serialize: {error!r}")
+    broken.__cause__ = error
+    return broken
+
 
 _PROTOCOL = 5
 # Buffers from this size on, in bytes, lie beside the pickle.

@@ -182,11 +182,13 @@ impl Packed {
 /// A value that a worker has sent.
 ///
 /// # Errors
-/// What unpickling raises.
+/// `BrokenProcessPool`, as in the standard library, from what unpickling raises.
 pub fn unpack<'py>(py: Python<'py>, form: u8, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     match form {
         form::SIMPLE => codec::decode(py, bytes),
-        form::PICKLE => loads(py)?.call1((PyBytes::new(py, bytes),)),
+        form::PICKLE => loads(py)?
+            .call1((PyBytes::new(py, bytes),))
+            .map_err(|error| broken(py, error)),
         _ => Err(PyRuntimeError::new_err(
             "a worker sent a value in a form that is not known",
         )),
@@ -197,7 +199,18 @@ fn unpack_large(py: Python<'_>, parcel: Parcel, copy: bool) -> PyResult<Bound<'_
     let (pickle, buffers) = extent::unpack(py, parcel, copy)?;
     let named = PyDict::new(py);
     named.set_item(intern!(py, "buffers"), buffers)?;
-    loads(py)?.call((pickle,), Some(&named))
+    loads(py)?
+        .call((pickle,), Some(&named))
+        .map_err(|error| broken(py, error))
+}
+
+/// What a result that cannot be unpickled raises.
+#[cold]
+fn broken(py: Python<'_>, error: PyErr) -> PyErr {
+    let error = error.into_value(py);
+    let told =
+        pickling(py).and_then(|pickling| pickling.call_method1(intern!(py, "broken_result"), (error,)));
+    told.map_or_else(|other| other, PyErr::from_value)
 }
 
 fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
