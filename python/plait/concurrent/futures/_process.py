@@ -14,6 +14,7 @@ import weakref
 from concurrent.futures.process import BrokenProcessPool as BrokenProcessPool
 from concurrent.futures.process import ProcessPoolExecutor as _StdlibExecutor
 from math import ceil
+from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plait._engine import ProcessPoolCore
@@ -37,6 +38,8 @@ _T = TypeVar("_T")
 
 # Seconds from the exception that stops a call to the signal that ends its worker.
 _GRACE = 2.0
+# Seconds: for a process to start, and from the end of one call to the beginning of the next.
+_STARTING, _HANDED_ON = 2.0, 0.002
 
 # Pools that may not be over, to be waited for at the interpreter's exit: also those whose executor is collected.
 _crews: list[Crew] = []
@@ -68,6 +71,10 @@ def _enlist(crew: Crew) -> None:
 threading._register_atexit(_leave)  # type: ignore[attr-defined]
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_crews.clear)
+
+
+def _nothing() -> None:
+    """What is called to see a process start."""
 
 
 class _Options(NamedTuple):
@@ -255,9 +262,25 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
 
         wait: return when the last has ended and the processes are gone.
         """
+        if cancel_futures and wait:
+            self._let_begin()
         self._crew.close(cancel_futures, "shutdown")
         if wait and self._crew.wait(None) and self._crew in _crews:
             _crews.remove(self._crew)
+
+    def _let_begin(self) -> None:
+        """Give the first calls the time that a process takes to start, if none has ended yet.
+
+        The standard library counts the first calls as begun when they have been handed to processes that are only
+        starting; programs (and its tests) rely on one at least being made.
+        """
+        stats = self._crew.stats()
+        if stats["unsettled"] and not stats["finished"]:
+            try:
+                self._submit(_nothing, priority=1 << 30).result(_STARTING)
+                sleep(_HANDED_ON)
+            except (RuntimeError, TimeoutError):
+                pass
 
     def __exit__(self, kind: Any, value: object, traceback: object) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
