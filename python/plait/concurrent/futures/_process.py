@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 # Seconds from the exception that stops a call to the signal that ends its worker.
 _GRACE = 2.0
 # Seconds: for a process to start, and from the end of one call to the beginning of the next.
-_STARTING, _HANDED_ON = 2.0, 0.002
+_STARTING, _HANDED_ON = 5.0, 0.002
 
 # Pools that may not be over, to be waited for at the interpreter's exit: also those whose executor is collected.
 _crews: list[Crew] = []
