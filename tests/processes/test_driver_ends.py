@@ -27,6 +27,7 @@ from tests.processes.driver_pools import (
     die_once,
     nap,
     opened,
+    scribble,
     touch,
 )
 
