@@ -39,6 +39,13 @@ impl Policy {
         self.kill(worker, out);
     }
 
+    /// Somebody has killed the worker: if it was not up yet, that does not tell whether workers can be had.
+    pub fn excuse(&mut self, worker: WorkerId) {
+        if let Some(its) = self.workers.get_mut(worker.0) {
+            its.life = Life::Doomed;
+        }
+    }
+
     /// The worker has grown too big while nothing ran: another takes its place when it has done what it has.
     pub fn wear_out(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
         if let Some(its) = self.workers.get_mut(worker.0)

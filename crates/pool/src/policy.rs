@@ -128,6 +128,7 @@ impl Policy {
             && its.life == Life::Starting
         {
             its.life = Life::Up;
+            self.stillborn = 0;
             self.place(out);
         }
     }

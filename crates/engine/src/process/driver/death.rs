@@ -13,6 +13,10 @@ use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Who ends by one of these was ended by somebody else (the system, where memory is short).
+const KILLED: [i32; 2] = [-libc::SIGKILL, -libc::SIGTERM];
+/// So many in a row, none of which came up, are taken for accidents.
+const STRUCK: u32 = 50;
 /// So long the starter is given to know how a process ended that has.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -78,6 +82,10 @@ impl Driver {
         // Before its calls go to others.
         self.arena.gone(id.to_bits());
         inside.sums.died_workers += u64::from(exitcode != Some(0));
+        if matches!(exitcode, Some(code) if KILLED.contains(&code)) && inside.struck < STRUCK {
+            inside.struck += 1;
+            inside.policy.excuse(id);
+        }
         inside.policy.died(id, running, &mut inside.out);
         if let Some(task) = running {
             inside.charge(task);

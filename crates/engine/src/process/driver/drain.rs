@@ -89,6 +89,7 @@ impl Inside {
                 true
             }
             up::READY => {
+                self.struck = 0;
                 self.policy.up(id, &mut self.out);
                 bytes.is_empty()
             }

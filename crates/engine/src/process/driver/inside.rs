@@ -89,6 +89,8 @@ pub struct Inside {
     pub calls_are_busy: bool,
     pub gate: Gate,
     pub why: String,
+    /// So many workers in a row were killed by somebody.
+    pub struck: u32,
     /// Why the last worker could not be started that could not.
     pub start_error: Option<String>,
     pub kill_with: i32,
@@ -123,6 +125,7 @@ impl Inside {
             gate: Gate::Open,
             why: String::new(),
             start_error: None,
+            struck: 0,
             kill_with: libc::SIGKILL,
             obituary: Obituary::default(),
             memory_limit: None,
