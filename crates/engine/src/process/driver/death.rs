@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Who ends by one of these was ended by somebody else (the system, where memory is short).
 const KILLED: [i32; 2] = [-libc::SIGKILL, -libc::SIGTERM];
 /// So many in a row, none of which came up, are taken for accidents.
-const STRUCK: u32 = 50;
+const STRUCK: u32 = 1000;
 /// So long the starter is given to know how a process ended that has.
 const REPORT: Duration = Duration::from_millis(500);
 
