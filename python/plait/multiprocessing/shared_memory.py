@@ -64,7 +64,7 @@ class SharedMemory(_shared_memory.SharedMemory):
         self._tracked = tracked
         if create:
             try:
-                os.posix_fallocate(self._fd, 0, size)  # type: ignore[attr-defined]
+                os.posix_fallocate(self._fd, 0, size)
             except OSError:
                 self.close()
                 self.unlink()
@@ -72,9 +72,9 @@ class SharedMemory(_shared_memory.SharedMemory):
 
     def unlink(self) -> None:
         """Have the segment destroyed once nobody uses it; once, by any of its users."""
-        if self._name and not getattr(self, "_tracked", True):  # type: ignore[attr-defined]
+        if self._name and not getattr(self, "_tracked", True):
             # Its maker may have this tracker, and has then registered it: what is registered twice is there once.
-            resource_tracker.register(self._name, _KIND)  # type: ignore[attr-defined]
+            resource_tracker.register(self._name, _KIND)
             super().unlink()
             if sys.version_info >= (3, 13):
                 resource_tracker.unregister(self._name, _KIND)
