@@ -47,7 +47,7 @@ def _limit_threads(environment: dict[str, str]) -> None:
     os.environ.update(environment)
     if "numpy" in sys.modules:
         try:
-            from threadpoolctl import threadpool_limits  # type: ignore[import-not-found,unused-ignore]
+            from threadpoolctl import threadpool_limits
         except ImportError:
             return
         threadpool_limits(int(environment["OMP_NUM_THREADS"]))

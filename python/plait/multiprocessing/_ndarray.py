@@ -29,7 +29,7 @@ class SharedArray(np.ndarray[Any, Any]):
             shape = tuple(operator.index(length) for length in shape)
         if any(length < 0 for length in shape):
             raise ValueError("negative dimensions are not allowed")
-        block = new_block(prod(shape) * dtype.itemsize)
+        block: Any = new_block(prod(shape) * dtype.itemsize)  # a buffer, which numpy's stubs cannot know
         return super().__new__(cls, shape, dtype, buffer=block, order=order)
 
     def __array_finalize__(self, obj: Any) -> None:
@@ -66,7 +66,7 @@ def _lies_in(array: np.ndarray[Any, Any], block: Block) -> bool:
 
 
 def _rebuild(
-    block: Block, dtype: Any, shape: tuple[int, ...], start: int, strides: tuple[int, ...], writeable: bool
+    block: Any, dtype: Any, shape: tuple[int, ...], start: int, strides: tuple[int, ...], writeable: bool
 ) -> SharedArray:
     array = np.ndarray.__new__(SharedArray, shape, dtype, buffer=block, offset=start, strides=strides)
     array.flags.writeable = writeable
