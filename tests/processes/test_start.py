@@ -1,5 +1,7 @@
 """Workers of a context of multiprocessing: fork, forkserver and spawn pass what a worker needs, each in its own way."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import signal

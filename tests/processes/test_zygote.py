@@ -3,6 +3,8 @@
 The workers here serve a small language instead of a pool (`stand_in`), so that the zygote is tested by itself.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import signal
