@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# What a worker imports before its first call, or at it.
+_NEEDED = (
+    "importlib.util",
+    "multiprocessing.connection",
+    "multiprocessing.resource_tracker",
+    "multiprocessing.spawn",
+    "multiprocessing.util",
+    "plait._processes.by_value",
+    "plait._processes.handles",
+    "plait._processes.worker",
+    "traceback",
+)
+
 
 def main() -> NoReturn:
     """Serve the parent whose descriptors this process was exec'd with, until that one is gone."""
@@ -50,11 +63,9 @@ def _load(sys_path: list[str], preload: list[str], installed: bool) -> None:
         import plait
 
         plait.install()
-    import traceback  # noqa: F401
-
-    for name in ("plait._processes.worker", *preload):
+    for name in (*_NEEDED, *preload):
         try:
-            __import__(name)
+            import_module(name)
         except Exception:
             pass  # who needs it will see what is wrong
     gc.collect()
