@@ -77,8 +77,12 @@ impl Nursery {
     /// The system's.
     pub fn request(&mut self) -> Result<Option<Request>> {
         loop {
-            if self.link.is_none() && self.children.is_empty() {
-                return Ok(None);
+            if self.link.is_none() {
+                // The end of the link may be the first that is seen of the parent's end.
+                self.adopted.retain(|process| !process.has_ended());
+                if self.children.is_empty() && self.adopted.is_empty() {
+                    return Ok(None);
+                }
             }
             self.poll()?;
             if self.parent.has_ended() {
@@ -110,6 +114,9 @@ impl Nursery {
                 libc::POLLIN | libc::POLLOUT
             };
             wanted.push(entry(link.as_raw_fd(), events));
+        } else {
+            let adopted = self.adopted.iter();
+            wanted.extend(adopted.map(|process| entry(process.as_raw_fd(), libc::POLLIN)));
         }
         let children = self.children.iter().map(|child| &child.process);
         wanted.extend(children.map(|process| entry(process.as_raw_fd(), libc::POLLIN)));
