@@ -6,7 +6,6 @@ import sys
 
 import fault_tasks as tasks
 
-from chaos import family
 from plait.concurrent.futures import ProcessPoolExecutor
 
 
@@ -20,13 +19,14 @@ def links(pid: int) -> list[str]:
     return found
 
 
-def is_forkserver(pid: int) -> bool:
-    """The standard library's, which another test may have left: it listens at a socket that has a name."""
-    try:
-        with open(f"/proc/{pid}/cmdline") as line:
-            return "multiprocessing.forkserver" in line.read()
-    except FileNotFoundError:
-        return False
+def family_of(pool: ProcessPoolExecutor) -> set[int]:
+    """Its workers and their zygote. (Other tests may have left processes that listen.)"""
+    workers = set(pool._processes)
+    parents = set()
+    for pid in workers:
+        with open(f"/proc/{pid}/stat") as file:
+            parents.add(int(file.read().rpartition(")")[2].split()[1]))
+    return workers | parents
 
 
 def test_no_socket_listens_or_has_a_name() -> None:
@@ -34,7 +34,7 @@ def test_no_socket_listens_or_has_a_name() -> None:
     with ProcessPoolExecutor(2) as pool:
         assert pool.submit(bytes, 1 << 20).result(60) == bytes(1 << 20)
         mine = set(links(os.getpid())) - outside
-        theirs = {link for pid in family(os.getpid()) if not is_forkserver(pid) for link in links(pid)}
+        theirs = {link for pid in family_of(pool) for link in links(pid)}
         theirs -= outside
     sockets = {link[8:-1] for link in mine | theirs if link.startswith("socket:")}
     assert sockets

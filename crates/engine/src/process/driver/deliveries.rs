@@ -6,17 +6,24 @@
 
 use super::inside::News;
 use super::{Driver, Gate};
+use crate::door;
 use crate::futures::future::FutureCore;
 use crate::futures::observer::{self, Ear};
 use crate::futures::outcome::Outcome;
 use crate::futures::{collector::Collector, face};
 use crate::held::Held;
-use crate::process::outcome::{self, Opened};
+use crate::process::outcome::{self, Opened, Packed};
 use plait_core::cell::Few;
 use plait_core::clock;
 use pyo3::intern;
 use pyo3::prelude::*;
+use std::cell::Cell;
 use std::sync::Arc;
+
+thread_local! {
+    /// Whether this thread is in the midst of `see_to`, of whatever pool.
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What anybody who is attached may do.
 #[derive(Debug)]
@@ -27,6 +34,8 @@ pub enum Soon {
     Output(u8, Box<[u8]>),
     /// A worker has logged: a pickled record.
     Log(Box<[u8]>),
+    /// A result that came behind something that was printed.
+    Result(Held, Packed),
     /// A worker's initializer has failed: form and exception.
     Unfit(u8, Box<[u8]>),
 }
@@ -73,22 +82,48 @@ impl Driver {
         drop((spent, forgotten));
     }
 
-    /// Works off what runs no code of the program's that could wait.
+    /// Works off what runs no code of the program's that could wait. One thread does at a time; a handler of log
+    /// records that waits for a result of this very pool does so in the midst of it.
     pub fn serve_soon(self: &Arc<Self>, py: Python<'_>) {
+        let me = Some(door::ident());
+        let mut outermost = false;
         loop {
             let mut inside = self.inside.lock();
-            if inside.soon_is_busy || inside.soon.is_empty() {
+            if inside.server.is_some() && inside.server != me {
                 return;
             }
-            inside.soon_is_busy = true;
-            let all = std::mem::take(&mut inside.soon);
-            drop(inside);
-            for one in all {
-                if let Err(error) = self.see_to(py, one) {
-                    error.write_unraisable(py, None);
+            let Some(one) = inside.soon.pop_front() else {
+                if outermost {
+                    inside.server = None;
                 }
+                return;
+            };
+            outermost |= inside.server.is_none();
+            inside.server = me;
+            drop(inside);
+            let said = matches!(one, Soon::Output(..) | Soon::Log(_));
+            let around = SERVES.replace(true);
+            if let Err(error) = self.see_to(py, one) {
+                error.write_unraisable(py, None);
             }
-            self.inside.lock().soon_is_busy = false;
+            SERVES.set(around);
+            if said {
+                let mut inside = self.inside.lock();
+                inside.said -= 1;
+                inside.server_waits = false;
+            }
+        }
+    }
+
+    /// This thread is about to wait for a result. If it does so in the midst of what is told (a handler of log records
+    /// that uses the pool), what comes is completed at once: it could wait for nobody else.
+    #[inline]
+    pub fn mind_server(self: &Arc<Self>, py: Python<'_>) {
+        if SERVES.get() {
+            let mut inside = self.inside.lock();
+            inside.server_waits = inside.server == Some(door::ident());
+            drop(inside);
+            self.serve_soon(py);
         }
     }
 
@@ -115,6 +150,15 @@ impl Driver {
                 if logger.call_method1("isEnabledFor", (level,))?.extract()? {
                     logger.call_method1("handle", (record,))?;
                 }
+                Ok(())
+            }
+            Soon::Result(future, packed) => {
+                let mut news = News::default();
+                let mut inside = self.inside.lock();
+                inside.complete(future, packed, &mut news);
+                inside.publish(&mut news);
+                drop(inside);
+                let _: News = self.after(news);
                 Ok(())
             }
             Soon::Unfit(form, bytes) => {

@@ -109,10 +109,12 @@ impl Inside {
                 {
                     worker.remember(text);
                 }
+                self.said += 1;
                 self.soon.push_back(Soon::Output(*stream, text.into()));
                 true
             }
             up::LOG => {
+                self.said += 1;
                 self.soon.push_back(Soon::Log(bytes.into()));
                 true
             }

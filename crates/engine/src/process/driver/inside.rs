@@ -9,6 +9,7 @@ use super::worker::Worker;
 use crate::held::Held;
 use crate::process::telemetry::Sums;
 use plait_core::Batch;
+use plait_core::graph::Ident;
 use plait_pool::{Action, Nanos, Policy, TaskId, WorkerId};
 use std::collections::VecDeque;
 
@@ -84,7 +85,12 @@ pub struct Inside {
     /// Workers whose processes have ended: to be buried, attached.
     pub dead: Vec<WorkerId>,
     pub soon: VecDeque<Soon>,
-    pub soon_is_busy: bool,
+    /// The thread that works them off just now.
+    pub server: Option<Ident>,
+    /// It waits for a result, in the midst of that.
+    pub server_waits: bool,
+    /// So many prints and log records have not been passed on: what ends meanwhile is completed after them.
+    pub said: usize,
     pub calls: VecDeque<Telling>,
     pub calls_are_busy: bool,
     pub gate: Gate,
@@ -119,7 +125,9 @@ impl Inside {
             starting: 0,
             dead: Vec::new(),
             soon: VecDeque::new(),
-            soon_is_busy: false,
+            server: None,
+            server_waits: false,
+            said: 0,
             calls: VecDeque::new(),
             calls_are_busy: false,
             gate: Gate::Open,
@@ -287,7 +295,7 @@ impl Inside {
         news.alarm = news.alarm.min(self.policy.next_alarm().unwrap_or(Nanos::MAX));
         news.starts |= !self.starts.is_empty();
         news.spent |= self.spent.len() >= MANY_SPENT || self.spent_is_large;
-        news.soon |= !self.soon.is_empty() && !self.soon_is_busy;
+        news.soon |= !self.soon.is_empty() && self.server.is_none();
         news.calls |= !self.calls.is_empty() && !self.calls_are_busy;
         news.deaths |= !self.dead.is_empty();
     }
@@ -343,7 +351,7 @@ impl Inside {
             && self.workers.iter().all(Option::is_none)
             && self.soon.is_empty()
             && self.calls.is_empty()
-            && !self.soon_is_busy
+            && self.server.is_none()
             && !self.calls_are_busy
     }
 

@@ -40,11 +40,16 @@ impl Inside {
         self.sums.add(known.took, known.cpu, kind != 0);
         self.spent_is_large |= matches!(value, Arrived::Large(_));
         let packed = Packed::result(kind, value, job.flags & COPY != 0, known);
-        self.complete(job.future, packed, news);
+        if self.said == 0 || self.server_waits {
+            self.complete(job.future, packed, news);
+        } else {
+            // Who has the result has seen what was printed before it.
+            self.soon.push_back(Soon::Result(job.future, packed));
+        }
     }
 
     #[inline]
-    fn complete(&mut self, future: Held, packed: Packed, news: &mut News) {
+    pub(super) fn complete(&mut self, future: Held, packed: Packed, news: &mut News) {
         let failed = packed.failed();
         // SAFETY: a job's future is a FutureCore, and `future` holds it.
         let core: &FutureCore = unsafe { hot::this(future.as_ptr()) };
