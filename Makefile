@@ -25,7 +25,7 @@ export PIP_QUIET = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all chaos conformance bench lint format types wheel clean tools
+.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all chaos conformance conformance-long bench lint format types wheel clean tools
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,10 @@ conformance: $(ENGINE)  ## CPython's own tests on plait; SUITES="test_queue ..."
 chaos: $(ENGINE)  ## kill, stop and harm workers while thousands of calls are made; SECONDS=300 makes it longer
 	$(call say,chaos on $$($(BIN)/python -V))
 	@$(BIN)/python tests/chaos.py --seconds $(SECONDS)
+
+conformance-long: $(ENGINE)  ## the suites that take minutes too; not part of make test
+	$(call say,CPython's own tests on plait, the long ones too)
+	@$(BIN)/python -m conformance --long
 
 test-python:  ## Python tests and conformance on one interpreter: PYTHON=python3.13
 	@$(NEED) python "$(PYTHON)"

@@ -13,6 +13,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from conformance import environment, exceptions, process
@@ -121,6 +122,7 @@ class Runner:
 def _options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     parser.add_argument("suite", nargs="*", help=", ".join(suite.name for suite in SUITES))
+    parser.add_argument("--long", action="store_true", help="those that take minutes, too")
     parser.add_argument("-k", default="", metavar="TEXT", help="only tests whose id holds TEXT")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run plait's side N times")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="suites at a time (2)")
@@ -144,10 +146,16 @@ def _print_details(rows: list[Row]) -> None:
             print(f"\n== {row.suite}: {test} is in the list of exceptions and passes")
 
 
+def _is_wanted(suite: Suite, options: argparse.Namespace) -> bool:
+    if options.suite:
+        return suite.name in options.suite
+    return options.long or not suite.long
+
+
 def main() -> int:
     """Runs the suites asked for and returns the exit code."""
     options = _options()
-    suites = [suite for suite in SUITES if not options.suite or suite.name in options.suite]
+    suites = [suite for suite in SUITES if _is_wanted(suite, options)]
     whole = not options.suite and not options.k
     notes: list[str] = []
     for suite in list(suites):
@@ -168,7 +176,8 @@ def main() -> int:
             rows = list(pool.map(run, suites))
     _print_details(rows)
     if whole:
-        idle = [entry.test for entry in runner.entries if entry not in runner.matched]
+        ran = [entry for entry in runner.entries if any(fnmatchcase(suite.name, entry.suite) for suite in suites)]
+        idle = [entry.test for entry in ran if entry not in runner.matched]
         notes += [f"exceptions.toml: {test} covers no test that the standard library passes" for test in idle]
     else:
         idle = []

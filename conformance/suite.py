@@ -18,6 +18,8 @@ class Suite:
     wants: Callable[[type[unittest.TestCase]], bool] = lambda case: True
     faces: tuple[str, ...] = ("threading",)
     before: Callable[[], None] = lambda: None
+    # Takes minutes: run only where it is asked for (`make conformance-long`), not with the others.
+    long: bool = False
 
     def missing(self) -> str | None:
         """The first module that this interpreter does not ship, if any."""

@@ -53,6 +53,7 @@ def _futures(method: str) -> Suite:
         _executor,
         _on(method),
         ("threading", "concurrent.futures"),
+        long=True,
     )
 
 
