@@ -350,3 +350,17 @@ def test_subclasses_may_have_other_arguments() -> None:
     named = Named("two", permits=2)
     assert (named.name, named._value) == ("two", 2)
     assert [named.acquire(False) for _ in range(3)] == [True, True, False]
+
+
+def test_the_first_look_at_a_wait_imports_nothing() -> None:
+    """It comes while other threads may import: a thread that showed its traceback got half of `typing`."""
+    code = (
+        "import sys, threading, plait\n"
+        "plait.install()\n"
+        "import queue, concurrent.futures.thread\n"
+        "before = set(sys.modules)\n"
+        "import plait._deadlock\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout == "plait._deadlock\n"

@@ -10,8 +10,14 @@ import _signal  # type: ignore[import-not-found]  # `signal` takes its time to m
 import os
 import sys
 import threading
-from types import FrameType
-from typing import Any
+
+# Nothing is imported here that a program has not imported before: the first look comes in the midst of a wait, while
+# other threads may be in the midst of importing (what shows a traceback, above all). Where two threads wait
+# for each other's imports, the interpreter hands out half a module.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 __all__: list[str] = []
 
