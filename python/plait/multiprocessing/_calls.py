@@ -107,11 +107,15 @@ class Calls(_pool.Pool):
             _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
 
     def _submit(self, func: Callable[..., Any], /, *args: Any, **kwds: Any) -> Future[Any]:
-        """Submit a call; a pool that is broken is what the call fails with."""
+        """Submit a call; a pool that is broken, or that is terminated meanwhile, is what the call fails with."""
         try:
             future: Future[Any] = self._executor.submit(func, *args, **kwds)
         except BrokenExecutor as error:
             return failed(error)
+        except RuntimeError:
+            if self._state != TERMINATE:
+                raise
+            return failed(terminated())
         return future
 
     # --- one call --------------------------------------------------------------------------------------
