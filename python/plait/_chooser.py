@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ from plait.threading import Condition, RLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from plait._home import Home
     from plait._trial import Call
@@ -38,14 +37,30 @@ _KEPT = 1024  # functions that are remembered
 _choosers: weakref.WeakSet[Chooser] = weakref.WeakSet()
 
 
+_leaving = False
+
+
 def _leave() -> None:
     """At the interpreter's exit, before the executors are closed: what waits for a choice is handed on."""
+    global _leaving
+    _leaving = True
     for chooser in list(_choosers):
         chooser.settle()
 
 
 # After the executors' own, which are called in the opposite order.
 threading._register_atexit(_leave)  # type: ignore[attr-defined]
+
+
+def _made_here(call: Call) -> Future[Any]:
+    fn, args, kwargs = call
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    try:
+        future.set_result(fn(*args, **kwargs))
+    except BaseException as error:
+        future.set_exception(error)
+    return future
 
 
 class Chooser(Executor):
@@ -134,9 +149,14 @@ class Chooser(Executor):
             held.fail(CancelledError())  # it has ended already: this tells who waits for it
             return
         try:
-            held.follow(self._make(record, place, call))
+            future = self._make(record, place, call)
         except BaseException as error:
-            held.fail(error)
+            if not (_leaving and isinstance(error, RuntimeError)):
+                held.fail(error)
+                return
+            # From 3.12 on no thread can be started any more: this one makes the call.
+            future = _made_here(call)
+        held.follow(future)
 
     # --- trials --------------------------------------------------------------------------------------
 
