@@ -1,6 +1,5 @@
-"""What workers print and log is there before the result that came after it."""
+"""What workers print is there before the result that came after it."""
 
-import logging
 from concurrent.futures import as_completed
 
 import pytest
@@ -11,11 +10,6 @@ from plait.multiprocessing import get_context
 
 def say(number: int) -> int:
     print("said", number, flush=True)
-    return number
-
-
-def log(number: int) -> int:
-    logging.getLogger("in.order").warning("logged %d", number)
     return number
 
 
@@ -46,22 +40,3 @@ def test_prints_come_before_what_a_pool_of_multiprocessing_gives(
             assert pool.map(say, [number]) == [number]
             print("got", number)
     assert capsys.readouterr().out == "".join(f"said {n}\ngot {n}\n" for n in range(50))
-
-
-def test_a_handler_of_records_may_wait_for_the_pool() -> None:
-    seen = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            seen.append((record.getMessage(), pool.submit(abs, -len(seen)).result(60)))
-
-    logger, handler = logging.getLogger("in.order"), Handler()
-    logger.addHandler(handler)
-    try:
-        with ProcessPoolExecutor(1) as pool:
-            for number in range(5):
-                assert pool.submit(log, number).result(60) == number
-                assert len(seen) == number + 1
-    finally:
-        logger.removeHandler(handler)
-    assert seen == [(f"logged {number}", number) for number in range(5)]

@@ -22,7 +22,7 @@ const BETWEEN: Duration = Duration::from_micros(60);
 const NAP: i32 = 1;
 const NAPS: u32 = 3;
 /// How often memory is sampled while something runs, and how often what has no room is tried again.
-const SAMPLE: Nanos = 50_000_000;
+pub const SAMPLE: Nanos = 50_000_000;
 const RETRY: Nanos = 1_000_000;
 /// Shared memory that has not been used for so long is given back.
 const KEEP: Duration = Duration::from_secs(5);

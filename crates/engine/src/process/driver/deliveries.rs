@@ -101,7 +101,7 @@ impl Driver {
             outermost |= inside.server.is_none();
             inside.server = me;
             drop(inside);
-            let said = matches!(one, Soon::Output(..) | Soon::Log(_));
+            let said = matches!(one, Soon::Output(..));
             let around = SERVES.replace(true);
             if let Err(error) = self.see_to(py, one) {
                 error.write_unraisable(py, None);

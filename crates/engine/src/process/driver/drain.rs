@@ -114,7 +114,6 @@ impl Inside {
                 true
             }
             up::LOG => {
-                self.said += 1;
                 self.soon.push_back(Soon::Log(bytes.into()));
                 true
             }

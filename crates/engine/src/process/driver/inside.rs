@@ -89,7 +89,8 @@ pub struct Inside {
     pub server: Option<Ident>,
     /// It waits for a result, in the midst of that.
     pub server_waits: bool,
-    /// So many prints and log records have not been passed on: what ends meanwhile is completed after them.
+    /// So many prints have not been passed on: what ends meanwhile is completed after them. (Not log records: what handles
+    /// them may wait for a result.)
     pub said: usize,
     pub calls: VecDeque<Telling>,
     pub calls_are_busy: bool,

@@ -37,7 +37,7 @@ pub mod worker;
 
 use super::board::Doorbell;
 use super::protocol::{COPY, SAY_STARTED};
-use super::reader::LOPSIDED;
+use super::reader::{LOPSIDED, SAMPLE};
 use super::start::Starter;
 use crate::futures::future::FutureCore;
 use crate::held::Held;
@@ -256,12 +256,16 @@ impl Driver {
         Ok(())
     }
 
-    /// Has the reader wake up if work is spread unevenly: nobody else would look whether that lasts.
+    /// Has the reader wake up in time if work is spread unevenly: nobody else would look whether that lasts.
     #[inline]
     pub fn mind_balance(&self, inside: &Inside, now: Nanos, news: &mut News) {
         let soon = now + LOPSIDED;
         if self.sleeps_until.load(Ordering::Relaxed) > soon && inside.policy.is_lopsided() {
             news.alarm = news.alarm.min(soon);
+        }
+        // Nor how much memory a call takes that says nothing.
+        if self.settings.memory_limit.is_some() && inside.policy.unsettled() > 0 {
+            news.alarm = news.alarm.min(now + SAMPLE);
         }
     }
 
