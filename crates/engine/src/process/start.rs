@@ -76,18 +76,6 @@ impl Starter {
         matches!(self, Self::Python(_))
     }
 
-    /// Starts a worker of a zygote, by a thread that is detached: it waits for the zygote, about a millisecond, and some 30 if it has
-    /// to be started first. `None` if it is not that kind of starter.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn start_detached(&self, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Option<Result<Started>> {
-        match self {
-            Self::Zygote(starter) => Some(starter.fork(link, stderr).and_then(Started::of)),
-            Self::Python(_) => None,
-        }
-    }
-
     /// Starts a worker of any kind, by a thread that is attached and holds no latch. It detaches while it waits for a zygote.
     ///
     /// # Errors

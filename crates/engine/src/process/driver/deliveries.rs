@@ -6,7 +6,6 @@
 
 use super::inside::News;
 use super::{Driver, Gate};
-use crate::door;
 use crate::futures::future::FutureCore;
 use crate::futures::observer::{self, Ear};
 use crate::futures::outcome::Outcome;
@@ -17,13 +16,7 @@ use plait_core::cell::Few;
 use plait_core::clock;
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::cell::Cell;
 use std::sync::Arc;
-
-thread_local! {
-    /// Whether this thread is in the midst of `see_to`, of whatever pool.
-    static SERVES: Cell<bool> = const { Cell::new(false) };
-}
 
 /// What anybody who is attached may do.
 #[derive(Debug)]
@@ -82,48 +75,25 @@ impl Driver {
         drop((spent, forgotten));
     }
 
-    /// Works off what runs no code of the program's that could wait. One thread does at a time; a handler of log
-    /// records that waits for a result of this very pool does so in the midst of it.
+    /// Works off what runs no code of the program's that could wait. One thread does at a time.
     pub fn serve_soon(self: &Arc<Self>, py: Python<'_>) {
-        let me = Some(door::ident());
-        let mut outermost = false;
         loop {
             let mut inside = self.inside.lock();
-            if inside.server.is_some() && inside.server != me {
+            if inside.soon_is_busy {
                 return;
             }
             let Some(one) = inside.soon.pop_front() else {
-                if outermost {
-                    inside.server = None;
-                }
                 return;
             };
-            outermost |= inside.server.is_none();
-            inside.server = me;
+            inside.soon_is_busy = true;
             drop(inside);
             let said = matches!(one, Soon::Output(..));
-            let around = SERVES.replace(true);
             if let Err(error) = self.see_to(py, one) {
                 error.write_unraisable(py, None);
             }
-            SERVES.set(around);
-            if said {
-                let mut inside = self.inside.lock();
-                inside.said -= 1;
-                inside.server_waits = false;
-            }
-        }
-    }
-
-    /// This thread is about to wait for a result. If it does so in the midst of what is told (a handler of log records
-    /// that uses the pool), what comes is completed at once: it could wait for nobody else.
-    #[inline]
-    pub fn mind_server(self: &Arc<Self>, py: Python<'_>) {
-        if SERVES.get() {
             let mut inside = self.inside.lock();
-            inside.server_waits = inside.server == Some(door::ident());
-            drop(inside);
-            self.serve_soon(py);
+            inside.soon_is_busy = false;
+            inside.said -= usize::from(said);
         }
     }
 

@@ -23,7 +23,6 @@ impl Driver {
         if self.is_foreign() {
             return;
         }
-        self.mind_server(py);
         self.begin_to_look();
         let mut news = News::default();
         let start = clock::now();

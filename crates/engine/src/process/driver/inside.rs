@@ -9,7 +9,6 @@ use super::worker::Worker;
 use crate::held::Held;
 use crate::process::telemetry::Sums;
 use plait_core::Batch;
-use plait_core::graph::Ident;
 use plait_pool::{Action, Nanos, Policy, TaskId, WorkerId};
 use std::collections::VecDeque;
 
@@ -85,10 +84,7 @@ pub struct Inside {
     /// Workers whose processes have ended: to be buried, attached.
     pub dead: Vec<WorkerId>,
     pub soon: VecDeque<Soon>,
-    /// The thread that works them off just now.
-    pub server: Option<Ident>,
-    /// It waits for a result, in the midst of that.
-    pub server_waits: bool,
+    pub soon_is_busy: bool,
     /// So many prints have not been passed on: what ends meanwhile is completed after them. (Not log records: what handles
     /// them may wait for a result.)
     pub said: usize,
@@ -126,8 +122,7 @@ impl Inside {
             starting: 0,
             dead: Vec::new(),
             soon: VecDeque::new(),
-            server: None,
-            server_waits: false,
+            soon_is_busy: false,
             said: 0,
             calls: VecDeque::new(),
             calls_are_busy: false,
@@ -296,7 +291,7 @@ impl Inside {
         news.alarm = news.alarm.min(self.policy.next_alarm().unwrap_or(Nanos::MAX));
         news.starts |= !self.starts.is_empty();
         news.spent |= self.spent.len() >= MANY_SPENT || self.spent_is_large;
-        news.soon |= !self.soon.is_empty() && self.server.is_none();
+        news.soon |= !self.soon.is_empty() && !self.soon_is_busy;
         news.calls |= !self.calls.is_empty() && !self.calls_are_busy;
         news.deaths |= !self.dead.is_empty();
     }
@@ -352,7 +347,7 @@ impl Inside {
             && self.workers.iter().all(Option::is_none)
             && self.soon.is_empty()
             && self.calls.is_empty()
-            && self.server.is_none()
+            && !self.soon_is_busy
             && !self.calls_are_busy
     }
 

@@ -40,7 +40,7 @@ impl Inside {
         self.sums.add(known.took, known.cpu, kind != 0);
         self.spent_is_large |= matches!(value, Arrived::Large(_));
         let packed = Packed::result(kind, value, job.flags & COPY != 0, known);
-        if self.said == 0 || self.server_waits {
+        if self.said == 0 {
             self.complete(job.future, packed, news);
         } else {
             // Who has the result has seen what was printed before it.

@@ -1,4 +1,4 @@
-//! `map`: a call for each item, or for several together; results in order.
+//! `map`: a call for each item; results in order.
 
 use super::{ProcessPoolCore, submit_call};
 use crate::futures::results::Results;
@@ -18,10 +18,8 @@ pub fn map(
     function: &Bound<'_, PyAny>,
     iterables: &Bound<'_, PyTuple>,
     timeout: Option<&Bound<'_, PyAny>>,
-    chunksize: Option<usize>,
 ) -> PyResult<Py<PyAny>> {
     let py = slf.py();
-    let _ = chunksize;
     let this = slf.get();
     let driver = this.driver()?;
     let limit = match timeout {

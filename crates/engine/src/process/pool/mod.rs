@@ -319,15 +319,14 @@ impl ProcessPoolCore {
 
     /// Submits `function` for each item of the iterables, as `map` does, and returns the results: in order, each within
     /// `timeout` seconds from now.
-    #[pyo3(signature = (function, iterables, timeout=None, *, chunksize=1))]
+    #[pyo3(signature = (function, iterables, timeout=None))]
     fn _map(
         slf: &Bound<'_, Self>,
         function: &Bound<'_, PyAny>,
         iterables: &Bound<'_, PyTuple>,
         timeout: Option<Bound<'_, PyAny>>,
-        chunksize: Option<usize>,
     ) -> PyResult<Py<PyAny>> {
-        map::map(slf, function, iterables, timeout.as_ref(), chunksize)
+        map::map(slf, function, iterables, timeout.as_ref())
     }
 
     /// Takes no more calls. With `cancel`, those that have not begun are cancelled.
