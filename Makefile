@@ -52,7 +52,7 @@ test-loom: tools  ## the lock-free parts under loom: every interleaving of small
 
 test-pytest: $(ENGINE)  ## Python tests
 	$(call say,pytest on $$($(BIN)/python -V))
-	@$(BIN)/python -m pytest tests
+	@.ci/pytest $(BIN)/python
 
 conformance: $(ENGINE)  ## CPython's own tests on plait; SUITES="test_queue ..." picks some
 	$(call say,CPython's own tests on plait)
