@@ -57,10 +57,16 @@ def _futures(method: str) -> Suite:
     )
 
 
+def _patient(_module: types.ModuleType) -> None:
+    """3.11 and 3.12 have threads sleep for so long and wait for those that could not be stopped before they began."""
+    importlib.import_module("test.support").LONG_TIMEOUT = 20.0
+
+
 def _pools(method: str) -> Suite:
     return Suite(
         f"pools_{method}",
         ("test._test_multiprocessing", f"{__name__}.pools_{method}"),
+        _patient,
         wants=lambda case: case.__name__ in POOLS and case.__module__.startswith(__name__),
         faces=("threading", "multiprocessing.pool"),
     )
