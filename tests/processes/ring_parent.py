@@ -84,18 +84,35 @@ def decoded(result: Result) -> Any:
     if result.form == PICKLE:
         return pickle.loads(data)
     assert result.form == SIMPLE
+    value, rest = _value(data)
+    assert not rest
+    return value
+
+
+def _value(data: bytes) -> tuple[Any, bytes]:
+    """The first value of what the codec has written, and what follows."""
     tag, rest = data[0], data[1:]
     match tag:
         case 0 | 1 | 2:
-            return (None, False, True)[tag]
+            return (None, False, True)[tag], rest
         case 3:
-            return struct.unpack("<q", rest)[0]
+            return struct.unpack("<q", rest[:8])[0], rest[8:]
         case 4:
-            return struct.unpack("<d", rest)[0]
+            return struct.unpack("<d", rest[:8])[0], rest[8:]
+    (count,), rest = struct.unpack("<I", rest[:4]), rest[4:]
+    match tag:
         case 5:
-            return rest[4:]
+            return rest[:count], rest[count:]
         case 6:
-            return rest[4:].decode("latin-1")
+            return rest[:count].decode("latin-1"), rest[count:]
+        case 9 | 10 | 11:
+            values = []
+            for _ in range(count * (2 if tag == 11 else 1)):
+                value, rest = _value(rest)
+                values.append(value)
+            if tag == 11:
+                return dict(zip(values[::2], values[1::2], strict=True)), rest
+            return (tuple(values) if tag == 9 else values), rest
     raise AssertionError(f"tag {tag}")
 
 

@@ -1,4 +1,5 @@
-//! Simple values as bytes: exact int (of 64 bits), str, bytes, float, bool and None. All else is for pickle.
+//! Simple values as bytes: exact int (of 64 bits), str, bytes, float, bool and None, tuples, lists and dicts of a few of
+//! them (`nested`), arrays of numpy (`arrays`). All else is for pickle.
 //!
 //! A value is a tag and its bytes, little-endian; nothing is aligned.
 //!
@@ -9,14 +10,24 @@
 //! | 4 | float | f64 |
 //! | 5 | bytes | length u32, the bytes |
 //! | 6, 7, 8 | str | length in bytes u32, its characters, of 1, 2 or 4 bytes each as the interpreter has them |
+//! | 9, 10 | tuple, list | how many u32, the values |
+//! | 11 | dict | how many u32, key and value of each |
+//! | 12 | array | kind u8 (see `arrays`), whether it can be written to u8, dimensions u8, each of them u64, length u32, the bytes |
+//! | 13 | array, its bytes in the next of the buffers that lie beside | as 12, up to the dimensions |
 //!
-//! A call is the number of positional arguments (u16) and of keywords (u16), the positional values, then name (a str) and value of
-//! each keyword. Strings are not made UTF-8: that would be kept with the object, and surrogates have none.
+//! What a call's arguments are is said in `calls`. Strings are not made UTF-8: that would be kept with the object, and
+//! surrogates have none.
 //!
 //! What is decoded may be any bytes: [`Token::read`] checks every length and calls no Python.
 
+mod arrays;
+mod calls;
+mod nested;
+
+pub use calls::{Arguments, decode_call, decode_call_with, encode_call};
+pub use nested::{Beside, Walk};
+
 use super::protocol::LONGEST;
-use crate::held::Held;
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -32,6 +43,11 @@ const BYTES: u8 = 5;
 const TEXT_1: u8 = 6;
 const TEXT_2: u8 = 7;
 const TEXT_4: u8 = 8;
+const TUPLE: u8 = 9;
+const LIST: u8 = 10;
+const DICT: u8 = 11;
+const ARRAY: u8 = 12;
+const ARRAY_BESIDE: u8 = 13;
 
 /// A value as it stands in a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +59,12 @@ enum Token<'a> {
     Bytes(&'a [u8]),
     /// Characters of so many bytes each.
     Text(u8, &'a [u8]),
+    /// So many values follow.
+    Tuple(usize),
+    List(usize),
+    /// So many pairs.
+    Dict(usize),
+    Array(arrays::Array<'a>),
 }
 
 impl<'a> Token<'a> {
@@ -76,22 +98,45 @@ impl<'a> Token<'a> {
                 }
                 (Self::Text(width, data), rest)
             }
+            TUPLE | LIST | DICT => {
+                let (count, rest) = rest.split_first_chunk()?;
+                let count = u32::from_le_bytes(*count) as usize;
+                // Each takes a byte at least: nobody makes room for more than there are.
+                if count > rest.len() {
+                    return None;
+                }
+                let token = match *tag {
+                    TUPLE => Self::Tuple(count),
+                    LIST => Self::List(count),
+                    _ => Self::Dict(count),
+                };
+                (token, rest)
+            }
+            ARRAY | ARRAY_BESIDE => {
+                let (array, rest) = arrays::Array::read(*tag == ARRAY_BESIDE, rest)?;
+                (Self::Array(array), rest)
+            }
             _ => return None,
         };
         Some((token, rest))
     }
 
-    /// A new reference to the value.
+    /// A new reference to the value, and what follows: the values of a container are read from `rest`.
     ///
     /// # Errors
-    /// No memory; characters that there are not.
+    /// No memory; characters that there are not; what is in a container cannot be.
     #[inline]
-    fn object(self, py: Python<'_>) -> PyResult<*mut PyObject> {
+    fn object<'py>(
+        self,
+        py: Python<'py>,
+        rest: &'a [u8],
+        beside: &mut Beside<'py>,
+    ) -> PyResult<(*mut PyObject, &'a [u8])> {
         // SAFETY: attached; pointers and lengths are those of slices; data of wider characters is copied to where it is aligned.
         let object = unsafe {
             match self {
-                Self::None => return Ok(crate::hot::none()),
-                Self::Bool(value) => return Ok(crate::hot::truth(value)),
+                Self::None => return Ok((crate::hot::none(), rest)),
+                Self::Bool(value) => return Ok((crate::hot::truth(value), rest)),
                 Self::Int(value) => ffi::PyLong_FromLongLong(value),
                 Self::Float(value) => ffi::PyFloat_FromDouble(value),
                 Self::Bytes(data) => {
@@ -104,12 +149,16 @@ impl<'a> Token<'a> {
                     to.copy_from_nonoverlapping(data.as_ptr(), data.len());
                     text(width, to, data.len() / width as usize)
                 }
+                Self::Tuple(_) | Self::List(_) | Self::Dict(_) | Self::Array(_) => {
+                    let (object, rest) = nested::make(py, self, rest, beside)?;
+                    return Ok((object.into_ptr(), rest));
+                }
             }
         };
         if object.is_null() {
             return Err(PyErr::fetch(py));
         }
-        Ok(object)
+        Ok((object, rest))
     }
 }
 
@@ -130,7 +179,7 @@ fn garbled() -> PyErr {
 /// # Safety
 /// Attached; `object` is alive.
 #[inline]
-unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>) -> bool {
+unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>, walk: &mut Walk) -> bool {
     // SAFETY: the caller's promise; each accessor is called on the exact type that it is for.
     unsafe {
         let class = ffi::Py_TYPE(object);
@@ -167,7 +216,7 @@ unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>) -> bool {
             let length = ffi::Py_SIZE(object).unsigned_abs();
             return run(BYTES, data, length, to);
         } else {
-            return false;
+            return nested::put(object, to, walk);
         }
     }
     true
@@ -201,70 +250,19 @@ unsafe fn run(tag: u8, data: *const u8, length: usize, to: &mut Vec<u8>) -> bool
 /// Appends `value`. False: it is not simple, or longer than a record should be; `to` is unchanged then.
 #[inline]
 pub fn encode(value: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> bool {
+    encode_with(value, to, &mut Walk::default())
+}
+
+/// As [`encode`]; what is to lie beside the bytes is in `walk` afterwards, if that [allows](Walk::beside) it.
+#[inline]
+pub fn encode_with(value: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> bool {
     let before = to.len();
     // SAFETY: a bound object is alive, and its token shows that the thread is attached.
-    let simple = unsafe { put(value.as_ptr(), to) };
+    let simple = unsafe { put(value.as_ptr(), to, walk) };
     if !simple {
         to.truncate(before);
     }
     simple
-}
-
-/// Appends the arguments of a call. False: they are not all simple, or longer than a record should be; `to` is unchanged then.
-///
-/// # Safety
-/// The arguments are those of a vectorcall: `positional` at `args`, then one for each of `names` (a tuple of str, or null).
-#[inline]
-pub unsafe fn encode_call(
-    _py: Python<'_>,
-    args: *const *mut PyObject,
-    positional: usize,
-    names: *mut PyObject,
-    to: &mut Vec<u8>,
-) -> bool {
-    let before = to.len();
-    // SAFETY: the caller's promise.
-    let simple = unsafe { put_call(args, positional, names, to) } && to.len() - before <= LONGEST;
-    if !simple {
-        to.truncate(before);
-    }
-    simple
-}
-
-/// # Safety
-/// As [`encode_call`], attached.
-#[inline]
-unsafe fn put_call(
-    args: *const *mut PyObject,
-    positional: usize,
-    names: *mut PyObject,
-    to: &mut Vec<u8>,
-) -> bool {
-    // SAFETY: the caller's promise; indices are below the counts.
-    unsafe {
-        let keywords = if names.is_null() {
-            0
-        } else {
-            ffi::PyTuple_GET_SIZE(names).unsigned_abs()
-        };
-        let (Ok(count), Ok(named)) = (u16::try_from(positional), u16::try_from(keywords)) else {
-            return false;
-        };
-        to.extend_from_slice(&(u32::from(count) | u32::from(named) << 16).to_le_bytes());
-        for at in 0..positional {
-            if !put(*args.add(at), to) {
-                return false;
-            }
-        }
-        for at in 0..keywords {
-            let name = ffi::PyTuple_GET_ITEM(names, at.cast_signed());
-            let exact = ffi::Py_TYPE(name) == &raw mut ffi::PyUnicode_Type;
-            if !exact || !put(name, to) || !put(*args.add(positional + at), to) {
-                return false;
-            }
-        }
-    }
-    true
 }
 
 /// The value that [`encode`] has written.
@@ -273,117 +271,38 @@ unsafe fn put_call(
 /// `ValueError` if the bytes are no value; what the interpreter raises where it has no memory.
 #[inline]
 pub fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let Some((token, [])) = Token::read(bytes) else {
-        return Err(garbled());
-    };
-    let object = token.object(py)?;
-    // SAFETY: the reference is new and owned.
-    Ok(unsafe { Bound::from_owned_ptr(py, object) })
+    decode_with(py, bytes, &mut Beside::default())
 }
 
-/// Whether the bytes are one value, without making it.
-#[must_use]
-pub fn is_value(bytes: &[u8]) -> bool {
-    matches!(Token::read(bytes), Some((_, [])))
-}
-
-/// The arguments of a call, ready to be passed on. Dropped attached.
-#[derive(Debug)]
-pub struct Arguments {
-    /// A place for the callee's use, the positional values, the values of the keywords.
-    slots: SmallVec<[*mut PyObject; 9]>,
-    positional: usize,
-    names: Option<Held>,
-}
-
-impl Arguments {
-    /// Calls `callable` with them.
-    ///
-    /// # Errors
-    /// Whatever it raises.
-    #[inline]
-    pub fn call<'py>(&mut self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = callable.py();
-        let names = self.names.as_ref().map_or(std::ptr::null_mut(), Held::as_ptr);
-        // SAFETY: behind the first slot, which the callee may use, are as many values as said and one for each name.
-        unsafe {
-            let result = ffi::PyObject_Vectorcall(
-                callable.as_ptr(),
-                self.slots.as_ptr().add(1),
-                self.positional | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
-                names,
-            );
-            Bound::from_owned_ptr_or_err(py, result)
-        }
-    }
-}
-
-impl Drop for Arguments {
-    #[inline]
-    fn drop(&mut self) {
-        for object in &self.slots[1..] {
-            // SAFETY: the slots own what they point to, and whoever drops this is attached.
-            unsafe { ffi::Py_DECREF(*object) }
-        }
-    }
-}
-
-/// The arguments that [`encode_call`] has written.
+/// As [`decode`]; the buffers that lie beside are taken out of `beside`.
 ///
 /// # Errors
 /// As [`decode`].
 #[inline]
-pub fn decode_call(py: Python<'_>, bytes: &[u8]) -> PyResult<Arguments> {
-    let Some((head, mut rest)) = bytes.split_first_chunk() else {
-        return Err(garbled());
-    };
-    let head = u32::from_le_bytes(*head);
-    let (positional, keywords) = ((head & 0xffff) as usize, (head >> 16) as usize);
-    let mut arguments = Arguments {
-        slots: SmallVec::new(),
-        positional,
-        names: None,
-    };
-    arguments.slots.push(std::ptr::null_mut());
-    for _ in 0..positional {
-        let (token, after) = Token::read(rest).ok_or_else(garbled)?;
-        arguments.slots.push(token.object(py)?);
-        rest = after;
-    }
-    if keywords > 0 {
-        rest = decode_keywords(py, &mut arguments, keywords, rest)?;
-    }
+pub fn decode_with<'py>(
+    py: Python<'py>,
+    bytes: &[u8],
+    beside: &mut Beside<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (object, rest) = read(py, bytes, beside)?;
+    // SAFETY: the reference is new and owned.
+    let object = unsafe { Bound::from_owned_ptr(py, object) };
     if rest.is_empty() {
-        Ok(arguments)
+        Ok(object)
     } else {
         Err(garbled())
     }
 }
 
-fn decode_keywords<'a>(
-    py: Python<'_>,
-    arguments: &mut Arguments,
-    keywords: usize,
-    mut rest: &'a [u8],
-) -> PyResult<&'a [u8]> {
-    let mut names = Vec::new();
-    for _ in 0..keywords {
-        let (Token::Text(width, name), after) = Token::read(rest).ok_or_else(garbled)? else {
-            return Err(garbled());
-        };
-        let mut name = Token::Text(width, name).object(py)?;
-        // SAFETY: an owned reference to a new str goes in, one comes out. Interned names are found quicker by the callee.
-        names.push(unsafe {
-            ffi::PyUnicode_InternInPlace(&raw mut name);
-            Bound::from_owned_ptr(py, name)
-        });
-        let (value, after) = Token::read(after).ok_or_else(garbled)?;
-        arguments.slots.push(value.object(py)?);
-        rest = after;
-    }
-    let names = pyo3::types::PyTuple::new(py, names)?;
-    arguments.names = Some(names.into_any().into());
-    Ok(rest)
+/// A new reference to the first value of `bytes`, and what follows.
+#[inline]
+fn read<'py, 'a>(
+    py: Python<'py>,
+    bytes: &'a [u8],
+    beside: &mut Beside<'py>,
+) -> PyResult<(*mut PyObject, &'a [u8])> {
+    let (token, rest) = Token::read(bytes).ok_or_else(garbled)?;
+    token.object(py, rest, beside)
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@
 //!
 //! The receiver's side is [`open`], which needs no Python: whoever reads the record calls it, since it takes the
 //! descriptors that came over the link. The [`Parcel`] that it gives is [`unpack`]ed by whoever wants the value, or dropped.
+//! In place of a pickle there may be what the codec has written, with a zero before it.
 //!
 //! An [`Extent`] is the bytes as Python has them: read-only, given back to their sender when the last view of them is gone.
 
+use crate::process::codec::Beside;
+use crate::process::protocol::LONGEST;
 use plait_proc::link::Link;
 use plait_ring::parcel::{self, Refused};
 use plait_ring::{Arena, Inbox, Offer, Parcel, Part};
@@ -25,6 +28,10 @@ use std::sync::Arc;
 
 /// From here on bytes are copied without the GIL.
 const DETACH_FROM: usize = 1 << 20;
+/// Buffers from this size on lie beside what names them.
+pub const OUT_OF_BAND: usize = 64 << 10;
+/// What a parcel's first part begins with if it is no pickle: values by the codec follow. A pickle begins with 0x80.
+const SIMPLE: u8 = 0;
 
 /// Bytes in shared memory that another process has written. A buffer, read-only.
 #[pyclass(frozen, module = "plait._engine")]
@@ -67,8 +74,8 @@ impl Extent {
     }
 }
 
-/// The bytes of an object that has a contiguous buffer, which is exported as long as this is there.
-struct Exported(Box<ffi::Py_buffer>);
+/// The bytes of an object that has a contiguous buffer, which is exported as long as this is there. Dropped attached.
+pub struct Exported(Box<ffi::Py_buffer>);
 
 // SAFETY: it is made and dropped attached; in between its bytes are read.
 unsafe impl Send for Exported {}
@@ -76,24 +83,61 @@ unsafe impl Send for Exported {}
 unsafe impl Sync for Exported {}
 
 impl Exported {
+    /// In any contiguous order: the pickle knows which.
     fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::with(object, ffi::PyBUF_ANY_CONTIGUOUS)
+    }
+
+    /// With its rows one behind the other.
+    ///
+    /// # Errors
+    /// What the object raises, `BufferError` as a rule, if they do not lie so.
+    pub fn in_rows(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::with(object, ffi::PyBUF_C_CONTIGUOUS)
+    }
+
+    fn with(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
         let mut view = Box::new(MaybeUninit::<ffi::Py_buffer>::zeroed());
-        // SAFETY: the view is filled in, or an exception set. Any contiguous order: the pickle knows which.
+        // SAFETY: the view is filled in, or an exception set.
         unsafe {
-            if ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_ANY_CONTIGUOUS) < 0 {
+            if ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags) < 0 {
                 return Err(PyErr::fetch(object.py()));
             }
             Ok(Self(view.assume_init()))
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// The length of each dimension, if it was asked for [in rows](Self::in_rows).
+    #[must_use]
+    pub fn shape(&self) -> &[isize] {
+        if self.0.shape.is_null() || self.0.ndim <= 0 {
+            return &[];
+        }
+        // SAFETY: as many as there are dimensions, as long as the view is.
+        unsafe { std::slice::from_raw_parts(self.0.shape, self.0.ndim.unsigned_abs() as usize) }
+    }
+
+    /// Whether its owner does not want it to be written to.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.readonly != 0
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         if self.0.buf.is_null() || self.0.len <= 0 {
             return &[];
         }
         // SAFETY: contiguous, exported until we are dropped. Others may write to it meanwhile, as they may to any buffer
         // that is being copied: what arrives is then a mixture.
         unsafe { std::slice::from_raw_parts(self.0.buf.cast(), self.0.len.unsigned_abs()) }
+    }
+}
+
+impl std::fmt::Debug for Exported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{} bytes>", self.bytes().len())
     }
 }
 
@@ -144,6 +188,31 @@ pub fn pack<'py>(
         .into_iter()
         .map(|buffer| Exported::new(&buffer))
         .collect::<PyResult<Vec<_>>>()?;
+    pack_exported(py, arena, pickle, &exported, body)
+}
+
+/// As [`pack`], for what the codec has written: `simple`, and what lies beside it.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn pack_simple(
+    py: Python<'_>,
+    arena: &Arc<Arena>,
+    simple: &[u8],
+    beside: &[Exported],
+    body: &mut Vec<u8>,
+) -> PyResult<Offer> {
+    let marked = [&[SIMPLE], simple].concat();
+    pack_exported(py, arena, &marked, beside, body)
+}
+
+fn pack_exported(
+    py: Python<'_>,
+    arena: &Arc<Arena>,
+    pickle: &[u8],
+    exported: &[Exported],
+    body: &mut Vec<u8>,
+) -> PyResult<Offer> {
     let parts: Vec<&[u8]> = exported.iter().map(Exported::bytes).collect();
     let size = parts
         .iter()
@@ -166,26 +235,57 @@ fn refusal(size: usize, error: &Error) -> PyErr {
     }
 }
 
-/// What `pickle.loads(data, buffers=buffers)` wants: the pickle, and the list of its buffers. They are read-only views, or with
-/// `copy` writable copies. The segment is given back when all of them are gone.
+/// What was in a segment. The buffers are read-only views, or with `copy` writable copies; the segment is given back when all
+/// that is here is gone.
+#[derive(Debug)]
+pub enum Unpacked<'py> {
+    /// For `pickle.loads(data, buffers=buffers)`.
+    Pickle(Bound<'py, PyAny>, Bound<'py, PyList>),
+    /// For the codec: what [`pack_simple`] was given.
+    Simple(Vec<u8>, Beside<'py>),
+}
+
+/// Makes objects of what was in a segment.
 ///
 /// # Errors
 /// `MemoryError`.
-pub fn unpack<'py>(
-    py: Python<'py>,
-    parcel: Parcel,
-    copy: bool,
-) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyList>)> {
-    let pickle = Bound::new(py, Extent { part: parcel.pickle })?;
-    let buffers = PyList::empty(py);
-    for part in parcel.buffers {
-        if copy {
-            buffers.append(copied(py, &part)?)?;
+pub fn unpack(py: Python<'_>, parcel: Parcel, copy: bool) -> PyResult<Unpacked<'_>> {
+    let buffer = |part| {
+        Ok(if copy {
+            copied(py, &part)?.into_any()
         } else {
-            buffers.append(Bound::new(py, Extent { part })?)?;
-        }
+            Bound::new(py, Extent { part })?.into_any()
+        })
+    };
+    let buffers = parcel
+        .buffers
+        .into_iter()
+        .map(buffer)
+        .collect::<PyResult<Vec<_>>>()?;
+    if let Some(simple) = simple(&parcel.pickle) {
+        return Ok(Unpacked::Simple(simple, Beside::new(buffers)));
     }
-    Ok((pickle.into_any(), buffers))
+    let pickle = Bound::new(py, Extent { part: parcel.pickle })?;
+    Ok(Unpacked::Pickle(pickle.into_any(), PyList::new(py, buffers)?))
+}
+
+/// A copy of what the codec has written: its sender may go on writing.
+fn simple(part: &Part) -> Option<Vec<u8>> {
+    if !(1..=LONGEST + 1).contains(&part.len()) {
+        return None;
+    }
+    // SAFETY: the part is mapped, and leased; its bytes are looked at by nobody before they are copied, but for the first one.
+    unsafe {
+        if part.ptr().read_volatile() != SIMPLE {
+            return None;
+        }
+        let mut bytes = Vec::<u8>::with_capacity(part.len() - 1);
+        bytes
+            .as_mut_ptr()
+            .copy_from_nonoverlapping(part.ptr().add(1), part.len() - 1);
+        bytes.set_len(part.len() - 1);
+        Some(bytes)
+    }
 }
 
 fn copied<'py>(py: Python<'py>, part: &Part) -> PyResult<Bound<'py, PyByteArray>> {

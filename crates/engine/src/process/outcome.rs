@@ -3,9 +3,10 @@
 //! Whoever completes the future needs no interpreter for that. Whoever asks first unpacks it, attached, once; then the
 //! bytes are gone and the object is there. What cannot be unpacked is the exception that says so.
 
+use super::extent::{self, Unpacked};
 use super::protocol::{form, how};
 use super::telemetry::Telemetry;
-use super::{codec, driver::functions::CallText, extent};
+use super::{codec, driver::functions::CallText};
 use crate::door;
 use crate::held::{Held, HeldSlot};
 use crate::shared::pickling::is_plain;
@@ -196,7 +197,10 @@ pub fn unpack<'py>(py: Python<'py>, form: u8, bytes: &[u8]) -> PyResult<Bound<'p
 }
 
 fn unpack_large(py: Python<'_>, parcel: Parcel, copy: bool) -> PyResult<Bound<'_, PyAny>> {
-    let (pickle, buffers) = extent::unpack(py, parcel, copy)?;
+    let (pickle, buffers) = match extent::unpack(py, parcel, copy)? {
+        Unpacked::Simple(bytes, mut beside) => return codec::decode_with(py, &bytes, &mut beside),
+        Unpacked::Pickle(pickle, buffers) => (pickle, buffers),
+    };
     let named = PyDict::new(py);
     named.set_item(intern!(py, "buffers"), buffers)?;
     loads(py)?

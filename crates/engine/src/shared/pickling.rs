@@ -91,6 +91,16 @@ fn entries(general: &Bound<'_, PyDict>, extra: &Bound<'_, PyDict>) -> PyResult<V
     Ok(entries.into_inner())
 }
 
+/// Whether the program has registered how to pickle objects of `class`.
+///
+/// # Errors
+/// What importing `multiprocessing.reduction` raises.
+pub fn has_reducer(class: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = class.py();
+    let parts = parts(py)?;
+    Ok(parts.general.bind(py).contains(class)? || parts.extra.bind(py).contains(class)?)
+}
+
 /// The reducers, as they are now.
 fn reducers<'py>(py: Python<'py>, parts: &Parts) -> PyResult<Bound<'py, PyDict>> {
     // Taken out while it is looked at, so that nothing of Python happens under the lock.

@@ -3,11 +3,12 @@
 //! Arguments that are simple values go by the codec. Others are pickled, here and now: what cannot be pickled is known at
 //! once, and what the caller changes afterwards does not change the call.
 
+use crate::process::codec::{self, Walk};
 use crate::process::driver::Driver;
 use crate::process::driver::functions::{self, Found};
 use crate::process::driver::job::Body;
 use crate::process::protocol::{LONGEST, NO_FUNCTION, form};
-use crate::process::{codec, extent, outcome};
+use crate::process::{extent, outcome};
 use plait_ring::Offer;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
@@ -44,7 +45,8 @@ pub unsafe fn simple(
         let mut scratch = scratch.try_borrow_mut().ok()?;
         scratch.clear();
         // SAFETY: the caller's promise.
-        let simple = unsafe { codec::encode_call(py, args, positional, names, &mut scratch) };
+        let simple =
+            unsafe { codec::encode_call(py, args, positional, names, &mut scratch, &mut Walk::default()) };
         simple.then(|| Body::from_slice(&scratch))
     })
 }
@@ -110,6 +112,24 @@ unsafe fn pickled(
     positional: usize,
     names: *mut PyObject,
 ) -> PyResult<Encoded> {
+    let found = driver.inside.lock().functions.find(callable);
+    let number = match found {
+        Found::Number(number) => Some(number),
+        // SAFETY: alive, as the caller's.
+        Found::Unknown => number(driver, &unsafe { Bound::from_borrowed_ptr(py, callable) })?,
+    };
+    if let Some(number) = number {
+        // SAFETY: the caller's promise.
+        let encoded = unsafe { beside(py, driver, number, args, positional, names) };
+        match encoded {
+            Ok(None) => {}
+            Ok(Some(encoded)) => return Ok(encoded),
+            Err(error) => {
+                driver.inside.lock().functions.leave(number);
+                return Err(error);
+            }
+        }
+    }
     // SAFETY: the caller's promise: a vectorcall's.
     let (callable, all, names) = unsafe {
         let names = Bound::from_borrowed_ptr_or_opt(py, names)
@@ -130,11 +150,6 @@ unsafe fn pickled(
             }
             Some(kwargs)
         }
-    };
-    let found = driver.inside.lock().functions.find(callable.as_ptr());
-    let number = match found {
-        Found::Number(number) => Some(number),
-        Found::Unknown => number(driver, &callable)?,
     };
     let mut parts = Vec::with_capacity(positional + 1);
     if number.is_none() {
@@ -161,6 +176,34 @@ unsafe fn pickled(
             Err(error)
         }
     }
+}
+
+/// A call whose arguments are simple but for large arrays, which lie beside; None: they are not.
+///
+/// # Safety
+/// As [`simple`].
+unsafe fn beside(
+    py: Python<'_>,
+    driver: &Driver,
+    function: u32,
+    args: *const *mut PyObject,
+    positional: usize,
+    names: *mut PyObject,
+) -> PyResult<Option<Encoded>> {
+    let mut bytes = Vec::new();
+    let mut walk = Walk::beside();
+    // SAFETY: the caller's promise.
+    if !unsafe { codec::encode_call(py, args, positional, names, &mut bytes, &mut walk) } {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    let offer = extent::pack_simple(py, &driver.arena, &bytes, &walk.into_beside(), &mut body)?;
+    Ok(Some(Encoded {
+        function,
+        form: form::SEGMENT,
+        body: Body::from_vec(body),
+        offer: Some(offer),
+    }))
 }
 
 /// A value, pickled; in a segment, if it is large.

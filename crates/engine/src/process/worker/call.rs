@@ -3,11 +3,12 @@
 use super::cost::Clocks;
 use super::{ProcessWorker, filled};
 use crate::held::Held;
+use crate::process::codec::{self, Walk};
+use crate::process::extent::{self, Unpacked};
 use crate::process::outcome::dumps_plain;
 use crate::process::protocol::{
     COPY, CallHead, LONGEST, NO_FUNCTION, ResultHead, SAY_STARTED, form, how, up,
 };
-use crate::process::{codec, extent};
 use plait_ring::arena::{Arena, Limits};
 use plait_ring::{Inbox, Offer};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -189,14 +190,20 @@ fn make<'py>(
         worker.begin(py, head.task).map_err(|error| (CALL, error))?;
         return arguments.call(&function).map_err(|error| (CALL, error));
     }
-    let (function, args, keywords) = unpickle(worker, py, calls, head, arguments).map_err(unread)?;
+    let unpickled = unpickle(worker, py, calls, head, arguments).map_err(unread)?;
     worker.begin(py, head.task).map_err(|error| (CALL, error))?;
-    function
-        .call(args, keywords.as_ref())
-        .map_err(|error| (CALL, error))
+    let called = match unpickled {
+        Unpickled::Simple(function, mut arguments) => arguments.call(&function),
+        Unpickled::Objects(function, args, keywords) => function.call(args, keywords.as_ref()),
+    };
+    called.map_err(|error| (CALL, error))
 }
 
-type Unpickled<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>);
+/// A function and its arguments.
+enum Unpickled<'py> {
+    Simple(Bound<'py, PyAny>, codec::Arguments),
+    Objects(Bound<'py, PyAny>, Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>),
+}
 
 /// The function, and its arguments out of `(args, kwargs)`.
 fn unpickle<'py>(
@@ -222,22 +229,30 @@ fn unpickle<'py>(
     };
     let both = match parcel {
         None => calls.hooks.loads.call1((PyBytes::new(py, arguments),))?,
-        Some(parcel) => {
-            let (pickle, buffers) = extent::unpack(py, parcel, head.flags & COPY != 0)?;
-            let named = PyDict::new(py);
-            named.set_item(intern!(py, "buffers"), buffers)?;
-            calls.hooks.loads.call((pickle,), Some(&named))?
-        }
+        Some(parcel) => match extent::unpack(py, parcel, head.flags & COPY != 0)? {
+            Unpacked::Pickle(pickle, buffers) => {
+                let named = PyDict::new(py);
+                named.set_item(intern!(py, "buffers"), buffers)?;
+                calls.hooks.loads.call((pickle,), Some(&named))?
+            }
+            Unpacked::Simple(bytes, mut beside) => {
+                let function = function.ok_or_else(|| PyTypeError::new_err("a call without a function"))?;
+                return Ok(Unpickled::Simple(
+                    function,
+                    codec::decode_call_with(py, &bytes, &mut beside)?,
+                ));
+            }
+        },
     };
     let (args, keywords): (Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>) = both.extract()?;
     let keywords = keywords.filter(|keywords| !keywords.is_empty());
     match function {
-        Some(function) => Ok((function, args, keywords)),
+        Some(function) => Ok(Unpickled::Objects(function, args, keywords)),
         None if args.is_empty() => Err(PyTypeError::new_err("a call without a function")),
         None => {
             let function = args.get_item(0)?;
             let rest = args.get_slice(1, args.len());
-            Ok((function, rest, keywords))
+            Ok(Unpickled::Objects(function, rest, keywords))
         }
     }
 }
@@ -250,16 +265,15 @@ fn send_pickled<'py>(
     reply: &mut ResultHead,
     value: Bound<'py, PyAny>,
 ) -> PyResult<()> {
-    let packed = dumps_plain(&value).and_then(|plain| {
-        if let Some(data) = plain
-            && data.as_bytes().len() <= LONGEST
-        {
-            return Ok(Packed::Here(data));
-        }
-        let both = calls.hooks.dumps.call1((&value,))?;
-        let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = both.extract()?;
-        pack(py, calls, data, &buffers)
-    });
+    let mut simple = Vec::new();
+    let mut walk = Walk::beside();
+    let packed = if codec::encode_with(&value, &mut simple, &mut walk) {
+        let mut body = Vec::new();
+        extent::pack_simple(py, &calls.arena, &simple, &walk.into_beside(), &mut body)
+            .map(|offer| Packed::Large(body, offer))
+    } else {
+        pickled(py, calls, &value)
+    };
     match packed {
         Ok(packed) => {
             // Before it is sent: it may have parts of the arguments, whose place the caller's next call then has.
@@ -268,6 +282,20 @@ fn send_pickled<'py>(
         }
         Err(error) => send_error(worker, py, calls, reply, RESULT, error, Some(&value)),
     }
+}
+
+/// A value that is for pickle.
+fn pickled<'py>(py: Python<'py>, calls: &Calls<'py>, value: &Bound<'py, PyAny>) -> PyResult<Packed<'py>> {
+    dumps_plain(value).and_then(|plain| {
+        if let Some(data) = plain
+            && data.as_bytes().len() <= LONGEST
+        {
+            return Ok(Packed::Here(data));
+        }
+        let both = calls.hooks.dumps.call1((value,))?;
+        let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = both.extract()?;
+        pack(py, calls, data, &buffers)
+    })
 }
 
 /// Sends what the call raised, or what went wrong with it.

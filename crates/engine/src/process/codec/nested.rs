@@ -1,0 +1,235 @@
+//! Containers of simple values: exact tuples, lists and dicts, of [`VALUES`] values in all.
+//!
+//! Pickle keeps identities: what stands twice in its argument is one object afterwards. Here nothing does, so what meets
+//! a container or an array twice leaves all of it to pickle; that ends cycles, too. (Strings and numbers
+//! may be two objects afterwards.) Keys of dicts are simple values that are no containers: to hash them runs no code of a
+//! program.
+
+use super::arrays;
+use super::{DICT, LIST, TUPLE, Token, garbled, read};
+use crate::process::extent::Exported;
+use crate::process::protocol::LONGEST;
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
+use pyo3::types::{PyDict, PyList};
+use smallvec::SmallVec;
+
+/// More than this in all are for pickle, whose cost for each is not higher.
+const VALUES: usize = 64;
+/// Containers in containers, at most.
+const DEEP: u8 = 16;
+
+/// What is known of the values that were met on the way.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Containers and arrays.
+    met: SmallVec<[*mut PyObject; 8]>,
+    values: usize,
+    depth: u8,
+    pub(super) beside: Option<Vec<Exported>>,
+}
+
+impl Walk {
+    /// A walk that leaves long arrays to lie beside the bytes.
+    #[must_use]
+    pub fn beside() -> Self {
+        Self {
+            beside: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// What is to lie beside, in the order of the bytes.
+    #[must_use]
+    pub fn into_beside(self) -> Vec<Exported> {
+        self.beside.unwrap_or_default()
+    }
+
+    /// False: it was met before.
+    pub(super) fn meet(&mut self, object: *mut PyObject) -> bool {
+        let new = !self.met.contains(&object);
+        self.met.push(object);
+        new
+    }
+
+    fn enter(&mut self, object: *mut PyObject, values: usize) -> bool {
+        self.values += values;
+        self.depth += 1;
+        self.values <= VALUES && self.depth <= DEEP && (values == 0 || self.meet(object))
+    }
+}
+
+/// Buffers that lie beside what is decoded, and how deep in it one is.
+#[derive(Debug, Default)]
+pub struct Beside<'py> {
+    buffers: std::vec::IntoIter<Bound<'py, PyAny>>,
+    depth: u8,
+}
+
+impl<'py> Beside<'py> {
+    /// These, in the order of the bytes.
+    #[must_use]
+    pub fn new(buffers: Vec<Bound<'py, PyAny>>) -> Self {
+        Self {
+            buffers: buffers.into_iter(),
+            depth: 0,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> PyResult<Bound<'py, PyAny>> {
+        self.buffers.next().ok_or_else(garbled)
+    }
+}
+
+/// Appends what is no scalar. False: it is not simple.
+///
+/// # Safety
+/// Attached; `object` is alive.
+#[inline(never)]
+pub(super) unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>, walk: &mut Walk) -> bool {
+    // SAFETY: the caller's promise; casts are to the exact type that the object has.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        let object = Borrowed::from_ptr(Python::assume_attached(), object);
+        if class == &raw mut ffi::PyTuple_Type {
+            let count = ffi::PyTuple_GET_SIZE(object.as_ptr());
+            if !walk.enter(object.as_ptr(), count.unsigned_abs()) {
+                return false;
+            }
+            head(TUPLE, count.unsigned_abs(), to);
+            for at in 0..count {
+                if !super::put(ffi::PyTuple_GET_ITEM(object.as_ptr(), at), to, walk) {
+                    return false;
+                }
+            }
+        } else if class == &raw mut ffi::PyList_Type {
+            let list = object.cast_unchecked::<PyList>();
+            if !walk.enter(list.as_ptr(), list.len()) {
+                return false;
+            }
+            let at = head(LIST, 0, to);
+            let mut count = 0;
+            // It may be changed meanwhile: what counts is what was met.
+            for value in list.iter() {
+                if count == VALUES || !super::put(value.as_ptr(), to, walk) {
+                    return false;
+                }
+                count += 1;
+            }
+            amend(at, count, to);
+        } else if class == &raw mut ffi::PyDict_Type {
+            let dict = object.cast_unchecked::<PyDict>();
+            if !walk.enter(dict.as_ptr(), 2 * dict.len()) {
+                return false;
+            }
+            let at = head(DICT, 0, to);
+            let mut count = 0;
+            let simple = with_critical_section(dict.as_any(), || {
+                let (mut at, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+                // It may be changed meanwhile, as a list may: the iterators of pyo3 panic then.
+                while ffi::PyDict_Next(dict.as_ptr(), &raw mut at, &raw mut key, &raw mut value) != 0 {
+                    let py = dict.py();
+                    let (key, value) = (
+                        Bound::from_borrowed_ptr(py, key),
+                        Bound::from_borrowed_ptr(py, value),
+                    );
+                    let begin = to.len();
+                    let simple = count < VALUES
+                        && super::put(key.as_ptr(), to, walk)
+                        && to[begin] < TUPLE
+                        && super::put(value.as_ptr(), to, walk);
+                    if !simple {
+                        return false;
+                    }
+                    count += 1;
+                }
+                true
+            });
+            if !simple {
+                return false;
+            }
+            amend(at, count, to);
+        } else {
+            return arrays::put(&object, to, walk);
+        }
+    }
+    walk.depth -= 1;
+    to.len() <= 2 * LONGEST
+}
+
+/// Returns where the count stands.
+fn head(tag: u8, count: usize, to: &mut Vec<u8>) -> usize {
+    to.push(tag);
+    let at = to.len();
+    to.extend_from_slice(&[0; 4]);
+    amend(at, count, to);
+    at
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most VALUES")]
+fn amend(at: usize, count: usize, to: &mut [u8]) {
+    to[at..at + 4].copy_from_slice(&(count as u32).to_le_bytes());
+}
+
+/// The container or array that `token` begins, and what follows it in `rest`.
+///
+/// # Errors
+/// As [`super::decode`].
+#[inline(never)]
+pub(super) fn make<'py, 'a>(
+    py: Python<'py>,
+    token: Token<'a>,
+    mut rest: &'a [u8],
+    beside: &mut Beside<'py>,
+) -> PyResult<(Bound<'py, PyAny>, &'a [u8])> {
+    if beside.depth == DEEP {
+        return Err(garbled());
+    }
+    beside.depth += 1;
+    let made = match token {
+        Token::Tuple(count) => {
+            // SAFETY: a new tuple, owned; each place is filled with an owned reference once. It may be dropped half filled.
+            let tuple = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(count.cast_signed()))? };
+            for at in 0..count {
+                let (value, after) = read(py, rest, beside)?;
+                // SAFETY: as above.
+                unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), at.cast_signed(), value) };
+                rest = after;
+            }
+            tuple
+        }
+        Token::List(count) => {
+            // SAFETY: as for the tuple.
+            let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(count.cast_signed()))? };
+            for at in 0..count {
+                let (value, after) = read(py, rest, beside)?;
+                // SAFETY: as above.
+                unsafe { ffi::PyList_SET_ITEM(list.as_ptr(), at.cast_signed(), value) };
+                rest = after;
+            }
+            list
+        }
+        Token::Dict(count) => {
+            let dict = PyDict::new(py);
+            for _ in 0..count {
+                if rest.first().is_none_or(|tag| *tag >= TUPLE) {
+                    return Err(garbled());
+                }
+                let (key, after) = read(py, rest, beside)?;
+                // SAFETY: new references, owned.
+                let key = unsafe { Bound::from_owned_ptr(py, key) };
+                let (value, after) = read(py, after, beside)?;
+                // SAFETY: as above.
+                let value = unsafe { Bound::from_owned_ptr(py, value) };
+                dict.set_item(key, value)?;
+                rest = after;
+            }
+            dict.into_any()
+        }
+        Token::Array(array) => array.make(py, beside)?,
+        _ => return Err(garbled()),
+    };
+    beside.depth -= 1;
+    Ok((made, rest))
+}
