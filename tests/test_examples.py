@@ -184,6 +184,12 @@ def test_linkchecker_finds_what_is_wrong_and_nothing_else() -> None:
     # A page that never answers leads nowhere: what only it leads to is not found. Here that is no page.
     gone = {number for number in range(pages) if number % 97 == 5} - silent
     outputs = [check_links(launcher, f"--pages={pages}", "--timeout=0.3") for launcher in LAUNCHERS.values()]
+    retried = [re.search(r"^retried +([\d,]+)$", output, re.MULTILINE) for output in outputs]
+    # A busy machine lets more of the requests run into their timeouts; they are answered when they are tried again.
+    for found in retried:
+        assert found
+        assert int(found[1].replace(",", "")) >= len(busy) + len(silent)
+    outputs = [output.replace(found[0] if found else "", "") for output, found in zip(outputs, retried, strict=True)]
     assert outputs[0] == outputs[1]
     figures = dict(re.findall(r"^(\w+) +([\d,]+)$", outputs[0], re.MULTILINE))
     # `/` is the first page once more.
@@ -192,7 +198,6 @@ def test_linkchecker_finds_what_is_wrong_and_nothing_else() -> None:
         "ok": str(1 + pages - len(silent)),
         "moved": str(len(moved)),
         "broken": str(len(gone) + len(silent)),
-        "retried": str(len(busy) + len(silent)),
     }
     assert "at once  within the limit" in outputs[0]
     assert f"status 404: {len(gone)}\n    /gone/5\n" in outputs[0]

@@ -243,7 +243,8 @@ class Chooser(Executor):
                     if record.trial is None:
                         continue
                     cpu, wall = record.trial.so_far(self._busy(), ended=False)
-                    if wall >= SEEN_WAITING and cpu < COMPUTES * wall and record.trial.sleeps():
+                    asleep = record.trial.sleeps(cpu)
+                    if wall >= SEEN_WAITING and cpu < COMPUTES * wall and asleep:
                         record.trial.waits = True
                         waiting.append(record)
             for record in waiting:

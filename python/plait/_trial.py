@@ -34,24 +34,33 @@ TOGETHER = 1 if _HAS_GIL else MOST_CALLS
 class Trial:
     """One call that is being measured."""
 
-    __slots__ = ("busy", "cpu", "process", "queued", "thread", "waits", "wall")
+    __slots__ = ("asleep", "busy", "cpu", "process", "queued", "thread", "waits", "wall")
 
     def __init__(self, busy: int) -> None:
         self.busy = busy
         self.waits = False  # it has been seen to
+        self.asleep: tuple[float, float] | None = None  # when it was last seen asleep: its CPU time, the clock
         self.thread = threading.get_ident(), threading.get_native_id()
         self.queued = _queued(self.thread[1])
         self.process = time.process_time()
         self.cpu = time.thread_time()
         self.wall = time.perf_counter()
 
-    def sleeps(self) -> bool:
-        """Whether it sleeps at the moment, and is not just waiting for a core."""
+    def sleeps(self, cpu: float) -> bool:
+        """Whether it slept at this look and at the one before, and hardly ran between them.
+
+        One look is not enough: whoever held the GIL may have lost its core, and the trial waits for both.
+        cpu: the seconds of CPU time that it has used.
+        """
+        before, self.asleep = self.asleep, None
         try:
             with open(f"/proc/self/task/{self.thread[1]}/stat", "rb", 0) as stat:
-                return stat.read().rpartition(b")")[2].split()[0] != b"R"
+                if stat.read().rpartition(b")")[2].split()[0] == b"R":
+                    return False  # it just waits for a core
         except (OSError, IndexError):
-            return True  # it cannot be told
+            pass  # it cannot be told
+        self.asleep = cpu, time.perf_counter()
+        return before is not None and cpu - before[0] < _HARDLY * (self.asleep[1] - before[1])
 
     def so_far(self, busy: int, ended: bool) -> tuple[float, float]:
         """CPU seconds, and seconds of the clock without those in which it waited for the GIL or a core.

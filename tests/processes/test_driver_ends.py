@@ -109,14 +109,15 @@ def test_who_takes_too_much_memory_is_stopped(opened: Open) -> None:
     assert pool.submit(abs, -1).result(PATIENCE) == 1
 
 
-def test_long_tasks_do_not_wait_behind_others_while_a_worker_is_free(opened: Open) -> None:
+def test_long_tasks_do_not_wait_behind_others_while_a_worker_is_free(opened: Open, tmp_path: Path) -> None:
     pool = opened(2)
     futures.wait([pool.submit(abs, i) for i in range(200)], PATIENCE)  # short ones: the rings are filled deep
-    begin = time.monotonic()
-    calls = [pool.submit(nap, 0.5 if i == 0 else 0.01) for i in range(30)]
-    for future in calls[1:]:
+    long = pool.submit(appears, tmp_path / "enough")
+    for future in [pool.submit(nap, 0.01) for _ in range(29)]:
         future.result(PATIENCE)
-    assert time.monotonic() - begin < 0.5 or not calls[0].done()
+    assert not long.done()
+    (tmp_path / "enough").touch()
+    assert long.result(PATIENCE)
 
 
 def explode() -> None:

@@ -70,8 +70,9 @@ def gone(pids: set[int], seconds: float) -> set[int]:
 
 
 def names(temporary: Path) -> set[str]:
-    """What lies in a program's own folder for temporary files, and in that of shared memory, which is everybody's."""
-    return {f"{folder}/{name}" for folder in ("/dev/shm", temporary) for name in os.listdir(folder)}
+    """What lies in a program's own folder for temporary files, and what is plait's in that of shared memory."""
+    shared = {f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if "plait" in name or name.startswith("pym")}
+    return shared | {str(path) for path in temporary.iterdir()}
 
 
 @each_start
