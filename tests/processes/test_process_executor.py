@@ -162,6 +162,14 @@ def test_futures_that_have_not_begun_are_cancelled():
     assert sum(future.cancelled() for future in futures) > 20
 
 
+def test_shutdown_that_cancels_waits_for_a_first_call_to_begin_and_no_longer():
+    pool = ProcessPoolExecutor(1)
+    first, *others = [pool.submit(nap, 0.5, 5) for _ in range(4)]
+    pool.shutdown(cancel_futures=True)
+    assert first.result(0) == 5
+    assert all(future.cancelled() for future in others)
+
+
 def test_arguments_that_cannot_be_pickled_are_the_futures_error(pool):
     future = pool.submit(id, threading.Lock())
     assert isinstance(future.exception(timeout=30), (TypeError, pickle.PicklingError))

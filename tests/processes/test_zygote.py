@@ -88,8 +88,8 @@ def zygote() -> int:
 
 def test_a_worker_has_its_own_descriptors_and_no_others(worker: Started) -> None:
     stdout = os.readlink("/proc/self/fd/1").partition(":")[0]
-    # What it reads, writes and complains to; its link; its parent's pidfd.
-    due = ["/dev/null", stdout, "pipe", "socket", "anon_inode"]
+    # What it reads (twice, as multiprocessing has it), writes and complains to; its link; its parent's pidfd.
+    due = ["/dev/null", "/dev/null", stdout, "pipe", "socket", "anon_inode"]
     if resource_tracker._resource_tracker._fd is not None:
         due.append("pipe")  # to the resource tracker of the family
     assert worker.ask("fds()") == sorted(due)

@@ -37,7 +37,8 @@ mod engine {
     use super::process::worker::ProcessWorker;
     #[pymodule_export]
     use super::process::{
-        start::{_pidfd, _wait_for_process, ZygoteProcess, ZygoteStarter, ZygoteWorker},
+        pidfds::{_pidfd, _wait_for_process},
+        start::{ZygoteProcess, ZygoteStarter, ZygoteWorker},
         zygote::NurseryFace,
     };
     #[pymodule_export]

@@ -9,9 +9,11 @@
 //! | [`zygote`] | the process that forks workers: its parent's side |
 //! | [`spawn`] | how that process is started |
 //! | [`nursery`] | the same: its own side |
+//! | `egg` | what it has forked, before that is a worker |
 
 #![warn(missing_docs)]
 
+mod egg;
 mod inherited;
 pub mod link;
 pub mod memory;
@@ -20,6 +22,7 @@ pub mod pidfd;
 pub mod spawn;
 pub mod zygote;
 
+pub use egg::{Egg, Errand};
 pub use link::{Link, Message};
 pub use memory::{Meter, Usage};
 pub use nursery::{Nursery, Request};

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! parent                          zygote                       worker
-//! request ──FORK ticket, data──►  fork ───────────────────────►  prepares itself
-//! answer  ◄─STARTED, pid, pidfd─  then lets the worker go ────►  goes on
+//!                                 forks one ahead ────────────►  prepares itself, waits
+//! request ──FORK ticket, data──►
+//! answer  ◄─STARTED, pid, pidfd─  then passes it on ──────────►  goes on
 //! status  ◄─EXITED, status──────  reaps ◄───────────────────────  ends
 //! ```
 //!
@@ -177,23 +178,6 @@ impl Zygote {
                 return Err(ErrorKind::ConnectionReset.into());
             }
         }
-    }
-
-    /// [`request`](Self::request), then [`answer`](Self::answer); once more if the zygote died in between.
-    ///
-    /// # Errors
-    /// As they.
-    pub fn start(self: &Arc<Self>, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Arc<Worker>> {
-        for _ in 0..2 {
-            let ticket = self.request(data, fds)?;
-            match self.answer(ticket) {
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-                end => return end,
-            }
-        }
-        Err(Error::other(
-            "the zygote died twice before it had started a worker",
-        ))
     }
 
     /// Waits for the report about a worker that has ended.

@@ -88,7 +88,7 @@ class ZygoteProcess(_Handle):
 
     @property
     def exitcode(self) -> int | None:
-        """As `multiprocessing.Process.exitcode`; 255 where nobody can tell, since the zygote has died."""
+        """As `multiprocessing.Process.exitcode`; 255 where the zygote has died and the system is before 6.15."""
         return self._worker.exitcode
 
     def _signal(self, number: int) -> None:

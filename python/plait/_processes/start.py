@@ -63,9 +63,7 @@ def prestart(preload: Iterable[str] = ()) -> None:
 
 def zygote_starter() -> ZygoteStarter:
     """Give a starter whose workers are forked by plait's zygote, which is started with the first of them."""
-    starter = _engine.ZygoteStarter(_current())
-    prepare(starter)
-    return starter
+    return _engine.ZygoteStarter(_current())
 
 
 def _current() -> Zygote:
@@ -73,7 +71,7 @@ def _current() -> Zygote:
     with _lock:
         if _zygote is None or not _zygote.is_ours():
             _environment.clear()
-            _environment.update(os.environb)
+            _environment.update(_environ())
             _zygote = _engine.Zygote(_command(), [b"%b=%b" % item for item in _environment.items()], _first())
         return _zygote
 
@@ -99,7 +97,20 @@ def _first() -> bytes:
     preload = list(_preload)
     if "cloudpickle" in sys.modules:
         preload.append("cloudpickle")
-    return pickle.dumps({"sys_path": _path(), "installed": _install.is_installed(), "preload": preload})
+    rehearsal = {
+        **_description(),
+        "start_method": None,
+        "log_to_stderr": False,
+        "log_level": None,
+        "levels": [],
+    }
+    first = {
+        "sys_path": _path(),
+        "installed": _install.is_installed(),
+        "preload": preload,
+        "rehearsal": pickle.dumps(rehearsal, pickle.HIGHEST_PROTOCOL),
+    }
+    return pickle.dumps(first)
 
 
 def _path() -> list[str]:
@@ -115,12 +126,25 @@ def prepare(starter: ZygoteStarter) -> None:
     That is: arguments, `sys.path`, current directory, environment, umask, the start method of `multiprocessing` and its
     key, the resource tracker if there is one, and whether plait is installed.
     """
-    import multiprocessing
-    from multiprocessing import process, resource_tracker, util
+    from multiprocessing import resource_tracker
 
-    environment = dict(os.environb)
+    data = _description()
+    fds = []
+    tracker = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
+    if tracker is not None:
+        data["tracker"] = True
+        fds.append(tracker)
+    starter._prepare(pickle.dumps(data, pickle.HIGHEST_PROTOCOL), fds)
+
+
+def _description() -> dict[str, Any]:
+    """What `plait._processes.zygote` is told of this process."""
+    import multiprocessing
+    from multiprocessing import process, util
+
+    environment = _environ()
     me = process.current_process()
-    data: dict[str, Any] = {
+    return {
         "sys_path": _path(),
         "sys_argv": getattr(sys, "argv", None),
         "dir": _directory(),
@@ -138,12 +162,6 @@ def prepare(starter: ZygoteStarter) -> None:
         "tracker": False,
         "entry": _ENTRY,
     }
-    fds = []
-    tracker = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
-    if tracker is not None:
-        data["tracker"] = True
-        fds.append(tracker)
-    starter._prepare(pickle.dumps(data, pickle.HIGHEST_PROTOCOL), fds)
 
 
 def _levels() -> list[tuple[str, int]]:
@@ -165,16 +183,24 @@ def _directory() -> str | None:
         return None
 
 
+def _environ() -> dict[bytes, bytes]:
+    """A copy of the environment; by way of the mapping in `os` it would take ten times as long."""
+    data = getattr(os.environb, "_data", None)
+    return data.copy() if type(data) is dict else dict(os.environb)
+
+
 def _umask() -> int | None:
     """The umask, which the system call tells only by setting it, for all threads."""
     try:
-        with open("/proc/self/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"Umask:"):
-                    return int(line.split()[1], 8)
+        file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.read(file, 4096)
+        finally:
+            os.close(file)
+        at = status.index(b"\nUmask:") + 7
+        return int(status[at : status.index(b"\n", at)], 8)
     except (OSError, ValueError):
-        pass
-    return None
+        return None
 
 
 class context_starter:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from plait._engine import ProcessWorker
 from plait._processes import pickling
 
-__all__ = ["TaskInterrupted", "main"]
+__all__ = ["TaskInterrupted", "be_a_child", "main"]
 
 # A record of the ring is not longer; what is, is cut.
 _LONGEST = 48 << 10
@@ -35,14 +35,12 @@ def main(link: int, hello: dict[str, Any] | None = None) -> None:
     """Serve the pool at the other end of the descriptor `link`, until it says that it is enough or is gone.
 
     hello: what the pool wants of its workers, where `multiprocessing` has started this process and passed it on; this
-    returns then, or raises SystemExit. None: it comes over the link, and the process ends here.
+    returns then, or raises SystemExit. None: it comes over the link, after `be_a_child()`, and the process ends here.
     """
     ours = hello is None
     worker = ProcessWorker.connect(link)
     if worker is None:
         os._exit(1)
-    if ours:
-        _be_a_child()
     _listen(worker)
     code = 1
     try:
@@ -83,7 +81,7 @@ def _work(worker: ProcessWorker, hello: dict[str, Any] | None) -> int:
     return 0
 
 
-def _be_a_child() -> None:
+def be_a_child() -> None:
     """What `multiprocessing` does with its own children at their beginning."""
     atexit._clear()
     atexit.register(util._exit_function)  # type: ignore[attr-defined]
@@ -104,6 +102,26 @@ def _listen(worker: ProcessWorker) -> None:
     sys.stdout = _Stream(worker, 1)
     sys.stderr = _Stream(worker, 2)
     logging.lastResort = _Forward(worker)
+
+
+def rehearse_listening() -> None:
+    """What a worker does first with its signals and streams, without one."""
+    before, handler = (sys.stdout, sys.stderr, logging.lastResort), signal.getsignal(signal.SIGINT)
+    nobody: Any = _Nobody()
+    try:
+        _listen(nobody)
+        print(file=sys.stdout)
+    finally:
+        sys.stdout, sys.stderr, logging.lastResort = before
+        signal.signal(signal.SIGINT, handler)
+
+
+class _Nobody:
+    def interrupted(self, number: int, frame: object) -> None:
+        pass
+
+    def output(self, stream: int, data: bytes) -> bool:
+        return True
 
 
 def _ignore(number: int, frame: object) -> None:

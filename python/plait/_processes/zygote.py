@@ -1,11 +1,11 @@
-"""The zygote: a process with one thread that has loaded what workers need, and forks one for each request.
+"""The zygote: a process with one thread that has loaded what workers need, and forks them.
 
 It is exec'd, so it has nothing of its parent's threads, locks and open files; it never runs the program's `__main__`.
-Between requests `plait._engine.Nursery` waits, reaps and watches the parent; here is what needs Python: the fork, and
-what the child makes of itself before it is a worker.
+Between forks `plait._engine.Nursery` waits, reaps, watches the parent and hands requests over; here is what needs
+Python: the fork, and what the child makes of itself before it is a worker.
 
-A child waits for the word that its parent has been told of it. Where the zygote dies before, the child ends: so a
-request without an answer has started nobody.
+A child is forked before it is asked for, makes itself ready as far as it can, and waits for a request: it gets it when
+the parent has been told of it, and ends if there will be none.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ _NEEDED = (
 )
 
 
+_rehearsal = b""  # what a child is told that is nothing yet
+
+
 def main() -> NoReturn:
     """Serve the parent whose descriptors this process was exec'd with, until that one is gone."""
     status = 1
@@ -46,18 +49,19 @@ def main() -> NoReturn:
         nursery = _engine.Nursery()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business, and workers ignore it
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        while (request := nursery.request()) is not None:
-            ticket, data, fds = request
-            if ticket is None:
-                _load(**pickle.loads(data))
+        while request := nursery.request():
+            if request is True:
+                _fork(nursery)
             else:
-                _fork(nursery, ticket, data, fds)
+                _load(**pickle.loads(request))
         status = 0
     finally:
         os._exit(status)
 
 
-def _load(sys_path: list[str], preload: list[str], installed: bool) -> None:
+def _load(sys_path: list[str], preload: list[str], installed: bool, rehearsal: bytes) -> None:
+    global _rehearsal
+    _rehearsal = rehearsal
     sys.path[:] = sys_path
     if installed:
         import plait
@@ -72,45 +76,42 @@ def _load(sys_path: list[str], preload: list[str], installed: bool) -> None:
     gc.freeze()  # children leave these objects alone, so their pages stay shared
 
 
-def _fork(nursery: _engine.Nursery, ticket: int, data: bytes, fds: list[int]) -> None:
+def _fork(nursery: _engine.Nursery) -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
-    told, tell = os.pipe()
     try:
+        nursery.nest()
         pid = os.fork()
     except OSError as error:
-        nursery.failed(ticket, error.errno or 0)
-    else:
-        if pid == 0:
-            _child(nursery, ticket, data, fds, told, tell)
-        try:
-            nursery.forked(ticket, pid)
-            os.write(tell, b"\0")
-        except OSError:
-            pass  # the child ends, or has been killed
-    for fd in (told, tell, *fds):
-        os.close(fd)
+        nursery.failed(error.errno or 0)
+        return
+    if pid == 0:
+        _child(nursery)
+    try:
+        nursery.forked(pid)
+    except OSError:
+        pass  # the child has been killed
 
 
-def _child(
-    nursery: _engine.Nursery, ticket: int, data: bytes, fds: list[int], told: int, tell: int
-) -> NoReturn:
+def _child(nursery: _engine.Nursery) -> NoReturn:
     status = 1
     try:
-        parent = nursery.leave()
-        os.close(tell)
-        link, stderr, *others = fds
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        entry = _become(ticket, parent, others, **pickle.loads(data))
-        for fd in others:  # standard output
-            os.dup2(fd, 1)
-            os.close(fd)
-        if os.read(told, 1):
-            os.close(told)
+        is_asked = nursery.leave()
+        _begin()
+        if not is_asked:
+            _rehearse()
+        errand = nursery.errand()
+        if errand is not None:
+            ticket, data, (link, stderr, *others), parent = errand
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            entry = _become(ticket, parent, others, **pickle.loads(data))
+            for fd in others:  # standard output
+                os.dup2(fd, 1)
+                os.close(fd)
             import_module(entry).main(link, None)
             status = 0
     except BaseException:
@@ -119,6 +120,29 @@ def _child(
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _begin() -> None:
+    """What a child can do before it knows what it is to be."""
+    from multiprocessing import util
+
+    from plait._processes import worker
+
+    util._finalizer_registry.clear()  # type: ignore[attr-defined]
+    util._run_after_forkers()  # type: ignore[attr-defined]
+    if (numpy := sys.modules.get("numpy")) is not None:  # preloaded: each worker its own numbers
+        numpy.random.seed()
+    worker.be_a_child()
+
+
+def _rehearse() -> None:
+    """Do what a worker does until its first call, for nothing.
+
+    A page of the zygote that is touched becomes the child's own, which takes some microseconds, and there are hundreds:
+    this is when nobody waits for it. (By its name, as the first call's function will come.)
+    """
+    _become(0, -1, [], **pickle.loads(_rehearsal))
+    pickle.loads(b"cplait._processes.rehearsal\nrehearse\n.")()
 
 
 def _become(
@@ -178,8 +202,6 @@ def _become(
     module.ORIGINAL_DIR = orig_dir
     module._current_process = me
     module._parent_process = module._ParentProcess(*parent, sentinel)
-    util._finalizer_registry.clear()  # type: ignore[attr-defined]
-    util._run_after_forkers()  # type: ignore[attr-defined]
     if log_to_stderr:
         util.log_to_stderr()
     if log_level is not None:
@@ -191,6 +213,4 @@ def _become(
             logging.getLogger(name).setLevel(level)
     if start_method is not None:
         multiprocessing.set_start_method(start_method, force=True)
-    if (numpy := sys.modules.get("numpy")) is not None:  # preloaded: each worker its own numbers
-        numpy.random.seed()
     return entry

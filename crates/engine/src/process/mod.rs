@@ -11,6 +11,7 @@
 //! | `pool` | `ProcessPoolCore`: submit and map | the parent |
 //! | `outcome`, `telemetry` | what a call ended with, unpacked by whoever asks first; what is known of it | the parent |
 //! | `start` | asks a zygote, or a context of multiprocessing, for a worker | the parent |
+//! | `pidfds` | processes by descriptor, for Python | the parent |
 //! | `zygote` | the requests of a zygote's parent | the zygote |
 //! | `extent` | large values in segments | both |
 
@@ -19,6 +20,7 @@ pub mod codec;
 pub mod driver;
 pub mod extent;
 pub mod outcome;
+pub mod pidfds;
 pub mod pool;
 pub mod protocol;
 pub mod reader;

@@ -183,6 +183,12 @@ impl Driver {
                 if alone {
                     spawn(&self);
                 }
+                if news.deaths || news.starts {
+                    self.serve_detached();
+                    if !(news.calls || idles || news.spent || news.soon || self.has_births_or_deaths()) {
+                        continue;
+                    }
+                }
                 if Python::try_attach(|py| self.serve(py, true)).is_none() {
                     // The interpreter is gone, and nobody has waited for this pool: its workers end with the process.
                     return;
@@ -254,7 +260,13 @@ impl Driver {
             return false;
         }
         let inside = self.inside.lock();
-        inside.policy.unsettled() == 0 && !inside.spent.is_empty()
+        inside.policy.unsettled() == 0 && (!inside.spent.is_empty() || !inside.remains.is_empty())
+    }
+
+    /// Whether workers are to be started or buried.
+    fn has_births_or_deaths(&self) -> bool {
+        let inside = self.inside.lock();
+        !inside.starts.is_empty() || !inside.dead.is_empty()
     }
 
     fn sleep(self: &Arc<Self>, role: &mut Role, news: &News) {

@@ -6,16 +6,15 @@
 
 use crate::held::{Held, HeldSlot};
 use plait_core::latch::Latch;
-use plait_proc::{Command, Pidfd, Worker, Zygote, pidfd};
+use plait_proc::{Command, Pidfd, Worker, Zygote};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::ffi::CString;
-use std::io::{Error, Result};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{Error, ErrorKind, Result};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a new worker makes of itself, and the descriptors that it finds beside its link.
 #[derive(Debug, Default)]
@@ -38,6 +37,15 @@ pub enum Starter {
     Zygote(ZygoteStarter),
     /// By whatever has `start(link_fd, stderr_fd)`, which is called attached. Dropped attached.
     Python(Held),
+}
+
+/// A worker that is being started.
+#[derive(Debug)]
+pub enum Asked {
+    /// The zygote has the request.
+    Ticket(u64),
+    /// It is there already.
+    Started(Started),
 }
 
 /// What a starter has started.
@@ -70,28 +78,60 @@ impl Starter {
         }
     }
 
-    /// Whether [`start`](Self::start) has to be called attached.
+    /// Whether asking has to be done attached.
     #[must_use]
     pub fn needs_python(&self) -> bool {
         matches!(self, Self::Python(_))
     }
 
-    /// Starts a worker of any kind, by a thread that is attached and holds no latch. It detaches while it waits for a zygote.
+    /// Asks for a worker of any kind, by a thread that is attached and holds no latch. What starts it by itself begins while the
+    /// caller goes on; [`answer`](Self::answer) has to follow.
     ///
     /// # Errors
     /// The system's; what the starter raises.
-    pub fn start(&self, py: Python<'_>, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> PyResult<Started> {
+    pub fn ask(&self, py: Python<'_>, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> PyResult<Asked> {
         match self {
             Self::Zygote(starter) => {
                 prepare(py, starter)?;
-                Ok(py.detach(|| starter.fork(link, stderr).and_then(Started::of))?)
+                Ok(starter.ask(link, stderr)?)
             }
             Self::Python(object) => {
                 let handle = object
                     .bind(py)
                     .call_method1("start", (link.as_raw_fd(), stderr.as_raw_fd()))?;
-                Started::by_python(&handle)
+                Started::by_python(&handle).map(Asked::Started)
             }
+        }
+    }
+
+    /// Whether [`ask_detached`](Self::ask_detached) is possible.
+    #[must_use]
+    pub fn can_detach(&self) -> bool {
+        matches!(self, Self::Zygote(starter) if !starter.0.prepared.lock().data.is_empty())
+    }
+
+    /// As [`ask`](Self::ask), without the interpreter: the worker inherits what the last one did.
+    ///
+    /// # Errors
+    /// The system's; `Unsupported` unless it [can](Self::can_detach).
+    pub fn ask_detached(&self, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Asked> {
+        match self {
+            Self::Zygote(starter) => starter.ask(link, stderr),
+            Self::Python(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The worker that was asked for, with the same descriptors. Needs no interpreter, and waits.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn answer(&self, asked: Asked, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Started> {
+        match (self, asked) {
+            (Self::Zygote(starter), Asked::Ticket(ticket)) => {
+                starter.answer(ticket, link, stderr).and_then(Started::of)
+            }
+            (_, Asked::Started(started)) => Ok(started),
+            (Self::Python(_), Asked::Ticket(_)) => Err(Error::other("a ticket of another starter")),
         }
     }
 }
@@ -177,7 +217,7 @@ fn prepare(py: Python<'_>, starter: &ZygoteStarter) -> PyResult<()> {
         .map(drop)
 }
 
-fn borrow<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
+pub(super) fn borrow<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
     // SAFETY: a plain question; whoever names a descriptor keeps it open during the call that is made with it.
     unsafe {
         if libc::fcntl(fd, libc::F_GETFD) < 0 {
@@ -198,7 +238,8 @@ fn strings(list: Vec<Vec<u8>>) -> PyResult<Vec<CString>> {
 pub struct ZygoteStarter(Arc<Nest>);
 
 impl ZygoteStarter {
-    fn fork(&self, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Arc<Worker>> {
+    /// Asks for a worker that inherits what the last [`prepare`] has said.
+    fn ask(&self, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Asked> {
         let prepared = Arc::clone(&self.0.prepared.lock());
         let mut fds = vec![link, stderr];
         fds.extend(prepared.inherited.iter().map(AsFd::as_fd));
@@ -207,7 +248,26 @@ impl ZygoteStarter {
             // SAFETY: it is open, as was just seen; the program's own standard output.
             fds.push(unsafe { BorrowedFd::borrow_raw(1) });
         }
-        self.0.zygote.start(&prepared.data, &fds)
+        self.0.zygote.request(&prepared.data, &fds).map(Asked::Ticket)
+    }
+
+    fn answer(&self, ticket: u64, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Arc<Worker>> {
+        let lost = |error: &Error| error.kind() == ErrorKind::ConnectionReset;
+        match self.0.zygote.answer(ticket) {
+            Err(error) if lost(&error) => {}
+            end => return end,
+        }
+        // The zygote died, and has started nobody: another one is asked.
+        let Asked::Ticket(ticket) = self.ask(link, stderr)? else {
+            return Err(ErrorKind::ConnectionReset.into());
+        };
+        self.0.zygote.answer(ticket).map_err(|error| {
+            if lost(&error) {
+                Error::other("the zygote died twice before it had started a worker")
+            } else {
+                error
+            }
+        })
     }
 }
 
@@ -233,11 +293,11 @@ impl ZygoteStarter {
 
     /// Starts a worker that has this link to its parent and this standard error.
     fn start<'py>(&self, py: Python<'py>, link: RawFd, stderr: RawFd) -> PyResult<Bound<'py, PyAny>> {
+        let (link, stderr) = (borrow(link)?, borrow(stderr)?);
         let starter = Starter::Zygote(self.clone());
-        starter
-            .start(py, borrow(link)?, borrow(stderr)?)?
-            .handle
-            .object(py)
+        let asked = starter.ask(py, link, stderr)?;
+        let started = py.detach(|| starter.answer(asked, link, stderr))?;
+        started.handle.object(py)
     }
 }
 
@@ -316,40 +376,4 @@ impl ZygoteWorker {
             _ => Ok(()),
         }
     }
-}
-
-/// Waits until the process behind a pidfd has ended, for so many seconds at most (`None`: for ever). Whether it has.
-#[pyfunction]
-#[pyo3(signature = (process, timeout=None))]
-pub fn _wait_for_process(py: Python<'_>, process: RawFd, timeout: Option<f64>) -> PyResult<bool> {
-    /// So often signals are heard.
-    const TURN: Duration = Duration::from_millis(100);
-    let process = borrow(process)?;
-    let left = timeout.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
-    let deadline = left.and_then(|left| std::time::Instant::now().checked_add(left));
-    loop {
-        let left = deadline.map_or(TURN, |end| {
-            end.saturating_duration_since(std::time::Instant::now())
-        });
-        if py.detach(|| pidfd::readable(process, left.min(TURN)))? {
-            return Ok(true);
-        }
-        py.check_signals()?;
-        if deadline.is_some_and(|end| std::time::Instant::now() >= end) {
-            return Ok(false);
-        }
-    }
-}
-
-/// A new pidfd, closed on exec.
-#[pyfunction]
-pub fn _pidfd(pid: i32) -> PyResult<RawFd> {
-    let process = Pidfd::open(pid)?;
-    Ok(std::os::fd::IntoRawFd::into_raw_fd(OwnedFd::from(process)))
-}
-
-/// Takes over a descriptor that a zygote finds open.
-pub(super) fn take_over(fd: RawFd) -> OwnedFd {
-    // SAFETY: the caller names a number that nobody else in the process knows of.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }

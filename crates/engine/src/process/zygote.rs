@@ -1,28 +1,36 @@
 //! The zygote's own process, as `plait._processes.zygote` sees it: requests one after the other; what is between them is [`plait_proc::nursery`].
 
-use super::start::take_over;
 use plait_core::latch::Latch;
 use plait_proc::nursery::close_from;
 use plait_proc::spawn::{LINK_FD, PARENT_FD};
-use plait_proc::{Nursery, Request};
+use plait_proc::{Egg, Nursery, Request};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// The requests of a zygote's parent. Made once, by a process that was exec'd as a zygote.
+/// The requests of a zygote's parent. Made once, by a process that was exec'd as a zygote; its children find in it what they are to be.
 #[pyclass(frozen, module = "plait._engine", name = "Nursery")]
 #[derive(Debug)]
-pub struct NurseryFace(Latch<Option<Nursery>>);
+pub struct NurseryFace(Latch<Stage>);
 
-/// A ticket, what the worker is to be, and its descriptors, which are the caller's. No ticket: what to load.
-type Asked<'py> = (Option<u64>, Bound<'py, PyBytes>, Vec<RawFd>);
+#[derive(Debug)]
+enum Stage {
+    Zygote(Box<Nursery>),
+    Forked(Egg),
+    Worker,
+}
+
+/// A ticket, what the worker is to be, its descriptors, which are the caller's, and its parent's pidfd.
+type Errand<'py> = (u64, Bound<'py, PyBytes>, Vec<RawFd>, RawFd);
 
 impl NurseryFace {
     /// The zygote has one thread: the latch is never contended, and whoever waits inside keeps nobody from anything.
     fn with<T>(&self, act: impl FnOnce(&mut Nursery) -> T) -> PyResult<T> {
-        let mut nursery = self.0.lock();
-        Ok(act(nursery.as_mut().ok_or_else(gone)?))
+        match &mut *self.0.lock() {
+            Stage::Zygote(nursery) => Ok(act(nursery)),
+            _ => Err(gone()),
+        }
     }
 }
 
@@ -41,35 +49,64 @@ impl NurseryFace {
             // SAFETY: a plain call; both are open, and were inherited by exec, so they are not closed by the next one.
             unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
-        Self(Latch::new(Some(Nursery::new(link.into(), parent.into()))))
+        let nursery = Nursery::new(link.into(), parent.into());
+        Self(Latch::new(Stage::Zygote(Box::new(nursery))))
     }
 
-    /// The next request; waits for it. `None`: it is time to end.
-    fn request<'py>(&self, py: Python<'py>) -> PyResult<Option<Asked<'py>>> {
+    /// What is to be done next; waits for it. Bytes: what to load. True: a process is to be forked. False: it is time to end.
+    fn request<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(match self.with(Nursery::request)?? {
-            None => None,
-            Some(Request::Prepare(data)) => Some((None, PyBytes::new(py, &data), Vec::new())),
-            Some(Request::Fork { ticket, data, fds }) => {
-                let fds = fds.into_iter().map(IntoRawFd::into_raw_fd).collect();
-                Some((Some(ticket), PyBytes::new(py, &data), fds))
-            }
+            None => false.into_pyobject(py)?.to_owned().into_any(),
+            Some(Request::Prepare(data)) => PyBytes::new(py, &data).into_any(),
+            Some(Request::Fork) => true.into_pyobject(py)?.to_owned().into_any(),
         })
     }
 
-    /// The request's worker has been forked.
-    fn forked(&self, ticket: u64, pid: i32) -> PyResult<()> {
-        Ok(self.with(|nursery| nursery.forked(ticket, pid))??)
+    /// Prepares for a fork, which is to follow.
+    fn nest(&self) -> PyResult<()> {
+        Ok(self.with(Nursery::nest)??)
     }
 
-    /// The request's worker could not be forked.
-    fn failed(&self, ticket: u64, errno: i32) -> PyResult<()> {
-        self.with(|nursery| nursery.failed(ticket, errno))
+    /// The process has been forked.
+    fn forked(&self, pid: i32) -> PyResult<()> {
+        Ok(self.with(|nursery| nursery.forked(pid))??)
     }
 
-    /// Closes what is the zygote's: for a worker that has just been forked. It keeps the parent's pidfd, as a number of its own.
-    fn leave(&self) -> PyResult<RawFd> {
-        let nursery = self.0.lock().take();
-        let parent = nursery.map(Nursery::into_parent).ok_or_else(gone)?;
-        Ok(OwnedFd::from(parent).into_raw_fd())
+    /// The process could not be forked.
+    fn failed(&self, errno: i32) -> PyResult<()> {
+        self.with(|nursery| nursery.failed(errno))
     }
+
+    /// Closes what is the zygote's: for a process that has just been forked. Whether its errand is waiting for it already.
+    fn leave(&self) -> PyResult<bool> {
+        let mut stage = self.0.lock();
+        match std::mem::replace(&mut *stage, Stage::Worker) {
+            Stage::Zygote(nursery) => {
+                let is_asked = nursery.is_asked();
+                *stage = Stage::Forked(nursery.leave()?);
+                Ok(is_asked)
+            }
+            _ => Err(gone()),
+        }
+    }
+
+    /// In a process that has been forked: waits for what it is to be. `None`: nothing, it is to end.
+    fn errand<'py>(&self, py: Python<'py>) -> PyResult<Option<Errand<'py>>> {
+        let Stage::Forked(egg) = std::mem::replace(&mut *self.0.lock(), Stage::Worker) else {
+            return Err(gone());
+        };
+        let Some(errand) = egg.wait()? else {
+            return Ok(None);
+        };
+        let data = PyBytes::new(py, &errand.data);
+        let fds = errand.fds.into_iter().map(IntoRawFd::into_raw_fd).collect();
+        let parent = OwnedFd::from(egg.parent).into_raw_fd();
+        Ok(Some((errand.ticket, data, fds, parent)))
+    }
+}
+
+/// Takes over a descriptor that a zygote finds open.
+fn take_over(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller names a number that nobody else in the process knows of.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

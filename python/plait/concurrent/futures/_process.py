@@ -14,7 +14,7 @@ import weakref
 from concurrent.futures.process import BrokenProcessPool as BrokenProcessPool
 from concurrent.futures.process import ProcessPoolExecutor as _StdlibExecutor
 from math import ceil
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plait._engine import ProcessPoolCore
@@ -38,8 +38,8 @@ _T = TypeVar("_T")
 
 # Seconds from the exception that stops a call to the signal that ends its worker.
 _GRACE = 2.0
-# Seconds: for a process to start, and from the end of one call to the beginning of the next.
-_STARTING, _HANDED_ON = 5.0, 0.002
+# Seconds: for a process to start, and from one look whether it has to the next.
+_STARTING, _MOMENT = 5.0, 0.0005
 
 # Pools that may not be over, to be waited for at the interpreter's exit: also those whose executor is collected.
 _crews: list[Crew] = []
@@ -71,10 +71,6 @@ def _enlist(crew: Crew) -> None:
 threading._register_atexit(_leave)  # type: ignore[attr-defined]
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_crews.clear)
-
-
-def _nothing() -> None:
-    """What is called to see a process start."""
 
 
 class _Options(NamedTuple):
@@ -274,13 +270,13 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
         The standard library counts the first calls as begun when they have been handed to processes that are only
         starting; programs (and its tests) rely on one at least being made.
         """
-        stats = self._crew.stats()
-        if stats["unsettled"] and not stats["finished"]:
-            try:
-                self._submit(_nothing, priority=1 << 30).result(_STARTING)
-                sleep(_HANDED_ON)
-            except (RuntimeError, TimeoutError):
-                pass
+        end = monotonic() + _STARTING
+        while monotonic() < end:
+            stats = self._crew.stats()
+            begun = stats["finished"] or any(worker["running"] for worker in stats["workers"])
+            if begun or not stats["unsettled"]:
+                return
+            sleep(_MOMENT)
 
     def __exit__(self, kind: Any, value: object, traceback: object) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):

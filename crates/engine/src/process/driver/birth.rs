@@ -2,12 +2,14 @@
 //!
 //! The policy asks for a worker; whoever is attached next has the starter make it, one after the other, so that
 //! `submit` returns when the worker that it wanted is there. One that cannot be started counts as one that died at once.
+//! The reader has plait's zygote make one without the interpreter, which another thread may keep for itself.
 
 use super::Driver;
 use super::inside::News;
 use super::worker::{Process, Shared, Worker};
 use crate::door;
 use crate::process::reader::{self, Source};
+use crate::process::start::Asked;
 use plait_core::clock;
 use plait_pool::WorkerId;
 use plait_proc::link::Link;
@@ -18,9 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Driver {
-    /// Starts the workers that the policy wants.
+    /// Starts the workers that the policy wants; without the interpreter, those that can be started so.
     #[cold]
-    pub fn serve_starts(self: &Arc<Self>, py: Python<'_>) {
+    pub fn serve_starts(self: &Arc<Self>, py: Option<Python<'_>>) {
         loop {
             let mut inside = self.inside.lock();
             let Some(id) = inside.starts.pop_front() else {
@@ -73,22 +75,42 @@ impl Driver {
         }
     }
 
-    fn bear(&self, py: Python<'_>, id: WorkerId) -> PyResult<Worker> {
-        let shared = Shared::new()?;
+    /// Whether workers can be started without the interpreter.
+    pub fn starts_detached(&self) -> bool {
+        let starter = self.starter.lock();
+        starter.as_ref().is_some_and(|starter| starter.can_detach())
+    }
+
+    fn bear(&self, py: Option<Python<'_>>, id: WorkerId) -> PyResult<Worker> {
         let (link, theirs) = Link::pair()?;
         let (stderr, their_stderr) = pipe()?;
-        let given: [BorrowedFd<'_>; 5] = [
-            shared.down.as_fd(),
-            shared.up.as_fd(),
-            shared.board.as_fd(),
-            self.bell.as_fd(),
-            self.eventfd.as_fd(),
-        ];
-        // It lies in the link until the worker reads it.
-        link.try_send(&self.hello, &given)?;
         let starter = self.starter.lock().clone();
         let starter = starter.ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
-        let started = starter.start(py, theirs.as_fd(), their_stderr.as_fd())?;
+        let asked = match py {
+            Some(py) => starter.ask(py, theirs.as_fd(), their_stderr.as_fd())?,
+            None => starter.ask_detached(theirs.as_fd(), their_stderr.as_fd())?,
+        };
+        // While it begins. If this fails it finds its link closed, and ends.
+        let shared = Shared::new().and_then(|shared| {
+            let given: [BorrowedFd<'_>; 5] = [
+                shared.down.as_fd(),
+                shared.up.as_fd(),
+                shared.board.as_fd(),
+                self.bell.as_fd(),
+                self.eventfd.as_fd(),
+            ];
+            link.try_send(&self.hello, &given)?;
+            Ok(shared)
+        });
+        let answer = |asked| starter.answer(asked, theirs.as_fd(), their_stderr.as_fd());
+        let started = match asked {
+            Asked::Started(started) => started,
+            asked @ Asked::Ticket(_) => match py {
+                Some(py) => door::detached(py, || answer(asked))?,
+                None => answer(asked)?,
+            },
+        };
+        let shared = shared?;
         let process = Process {
             link,
             stderr,

@@ -1,9 +1,9 @@
 //! How a worker ends: its pidfd becomes readable, its ring is drained (committed results count), it is asked what it ran, and
-//! the policy says what follows. How it ended is asked of its handle, which needs Python: so a worker is buried by
-//! whoever is attached.
+//! the policy says what follows. How it ended is asked of its handle: where that needs Python, by whoever is attached; a zygote's
+//! worker is buried by the reader, and what Python owns of it let go of later.
 
 use super::Driver;
-use super::inside::{Inside, News};
+use super::inside::{Corpse, Inside, News};
 use super::settling::Obituary;
 use super::worker::Worker;
 use crate::process::start::Handle;
@@ -33,19 +33,51 @@ impl Inside {
     }
 }
 
+impl Inside {
+    /// The next one to be buried. Without the interpreter not one that has done nothing: why it did not come up may be known
+    /// already, but not told, which takes the interpreter, and comes first.
+    fn next_dead(&mut self, attached: bool) -> Option<WorkerId> {
+        let has_worked = |id: &WorkerId| {
+            let worker = self.worker(*id);
+            worker.is_none_or(|worker| worker.done > 0 || worker.board().running() != 0)
+        };
+        let at = self.dead.iter().rposition(|id| attached || has_worked(id))?;
+        Some(self.dead.remove(at))
+    }
+}
+
 impl Driver {
+    /// What of [`serve`](Self::serve) cannot wait for the interpreter, as far as it can be done without: the dead are buried and
+    /// others started in their place.
+    pub fn serve_detached(self: &Arc<Self>) {
+        if self.starts_detached() {
+            self.bury(None);
+            self.serve_starts(None);
+        }
+    }
+
     /// Buries the workers whose processes have ended.
-    pub fn bury(self: &Arc<Self>, py: Python<'_>) {
+    pub fn bury(self: &Arc<Self>, py: Option<Python<'_>>) {
         loop {
             let mut inside = self.inside.lock();
-            let Some(id) = inside.dead.pop() else { return };
+            let Some(id) = inside.next_dead(py.is_some()) else {
+                return;
+            };
             inside.starting += 1;
             let handle = inside.worker(id).map(|worker| Arc::clone(&worker.handle));
             drop(inside);
-            let exitcode = handle.and_then(|handle| exit_code(py, &handle));
+            let exitcode = handle.as_ref().and_then(|handle| match py {
+                Some(py) => exit_code(py, handle),
+                None => handle.status_detached(),
+            });
             let corpse = self.take_out(id, exitcode);
             self.arena.gone(id.to_bits());
-            drop(corpse);
+            if py.is_none() {
+                self.inside.lock().remains.push(Corpse {
+                    _handle: handle,
+                    _worker: corpse,
+                });
+            }
             self.serve_starts(py);
         }
     }

@@ -47,8 +47,8 @@ pub enum Telling {
 impl Driver {
     /// Does all that needs Python; callbacks only with `calls`.
     pub fn serve(self: &Arc<Self>, py: Python<'_>, calls: bool) {
-        self.serve_starts(py);
-        self.bury(py);
+        self.serve_starts(Some(py));
+        self.bury(Some(py));
         self.serve_soon(py);
         if calls {
             self.serve_calls(py);
@@ -71,8 +71,9 @@ impl Driver {
         let spent = std::mem::take(&mut inside.spent);
         inside.spent_is_large = false;
         let forgotten = std::mem::take(&mut inside.forgotten);
+        let remains = std::mem::take(&mut inside.remains);
         drop(inside);
-        drop((spent, forgotten));
+        drop((spent, forgotten, remains));
     }
 
     /// Works off what runs no code of the program's that could wait. One thread does at a time.

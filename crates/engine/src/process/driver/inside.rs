@@ -7,10 +7,12 @@ use super::job::Job;
 use super::settling::Obituary;
 use super::worker::Worker;
 use crate::held::Held;
+use crate::process::start::Handle;
 use crate::process::telemetry::Sums;
 use plait_core::Batch;
 use plait_pool::{Action, Nanos, Policy, TaskId, WorkerId};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// So many futures are let go of at once.
 const MANY_SPENT: usize = 64;
@@ -64,6 +66,13 @@ impl News {
     }
 }
 
+/// What is left of a worker that was buried; dropped attached.
+#[derive(Debug)]
+pub struct Corpse {
+    pub _handle: Option<Arc<Handle>>,
+    pub _worker: Option<Box<Worker>>,
+}
+
 /// What is behind the latch.
 #[derive(Debug)]
 pub struct Inside {
@@ -78,6 +87,8 @@ pub struct Inside {
     /// One of them has a large result: its memory is to be given back soon.
     pub spent_is_large: bool,
     pub forgotten: Vec<Function>,
+    /// Workers that were buried, as `spent`.
+    pub remains: Vec<Corpse>,
     pub starts: VecDeque<WorkerId>,
     /// So many are being started at this moment.
     pub starting: usize,
@@ -118,6 +129,7 @@ impl Inside {
             spent: Vec::new(),
             spent_is_large: false,
             forgotten: Vec::new(),
+            remains: Vec::new(),
             starts: VecDeque::new(),
             starting: 0,
             dead: Vec::new(),
@@ -311,6 +323,7 @@ impl Inside {
         Remains {
             _spent: std::mem::take(&mut self.spent),
             _forgotten: std::mem::take(&mut self.forgotten),
+            _remains: std::mem::take(&mut self.remains),
             _functions: self.functions.take(),
             _soon: std::mem::take(&mut self.soon),
             _calls: std::mem::take(&mut self.calls),
@@ -330,6 +343,7 @@ impl Inside {
 pub struct Remains {
     _spent: Vec<Held>,
     _forgotten: Vec<Function>,
+    _remains: Vec<Corpse>,
     _functions: Vec<Function>,
     _soon: VecDeque<Soon>,
     _calls: VecDeque<Telling>,

@@ -102,6 +102,7 @@ pub struct Driver {
     pub poller: OwnedFd,
     pub watchers: Watchers,
     pub spin: Spin,
+    pub patience: help::Patience,
     pub starter: Latch<Option<Arc<Starter>>>,
     /// Whether workers have not run the program's main module, so that what it defines travels by value.
     pub by_value: bool,
@@ -162,6 +163,7 @@ impl Driver {
             poller,
             watchers: Watchers::default(),
             spin: Spin::new(),
+            patience: help::Patience::default(),
             by_value: !starter.needs_python(),
             starter: Latch::new(Some(Arc::new(starter))),
             hello,
@@ -248,7 +250,7 @@ impl Driver {
         drop(guard);
         let news = self.after(news);
         if news.starts {
-            self.serve_starts(py);
+            self.serve_starts(Some(py));
         }
         if news.spent {
             self.drop_spent(py);
@@ -317,7 +319,7 @@ impl Driver {
         inside.policy.fill(&mut inside.out);
         inside.carry_out(clock::now(), &mut news);
         drop(guard);
-        self.serve_starts(py);
+        self.serve_starts(Some(py));
         match std::mem::take(&mut self.inside.lock().start_error) {
             None => Ok(()),
             Some(why) => Err(pyo3::exceptions::PyRuntimeError::new_err(why)),

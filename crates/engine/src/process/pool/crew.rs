@@ -70,18 +70,22 @@ pub fn stats<'py>(py: Python<'py>, driver: &Driver) -> PyResult<Bound<'py, PyDic
         .workers
         .iter()
         .flatten()
-        .map(|worker| (worker.pid, worker.done, worker.sent.len() + worker.backlog.len()))
+        .map(|worker| {
+            let waiting = worker.sent.len() + worker.backlog.len();
+            (worker.pid, worker.done, waiting, worker.board().running() != 0)
+        })
         .collect();
     drop(inside);
     let dict = PyDict::new(py);
     sums.put(&dict)?;
     dict.set_item("unsettled", unsettled)?;
     let workers = PyList::empty(py);
-    for (pid, done, waiting) in each {
+    for (pid, done, waiting, running) in each {
         let worker = PyDict::new(py);
         worker.set_item("pid", pid)?;
         worker.set_item("done", done)?;
         worker.set_item("waiting", waiting)?;
+        worker.set_item("running", running)?;
         workers.append(worker)?;
     }
     dict.set_item("workers", workers)?;

@@ -1,0 +1,99 @@
+"""The process that the zygote forks ahead is the next worker; it may be killed, and is not left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from plait._processes import start
+from plait.concurrent.futures import ProcessPoolExecutor
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def zygote() -> Iterator[int]:
+    """One of the test's own."""
+    before, start._zygote = start._zygote, None
+    try:
+        yield start._current().ensure()
+    finally:
+        pid, _ = start._current().process()
+        start._zygote = before
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_the_next_worker_is_there_already(zygote: int) -> None:
+    until(lambda: children(zygote))
+    (spare,) = children(zygote)
+    with ProcessPoolExecutor(1) as pool:
+        assert pool.submit(os.getpid).result() == spare
+        until(lambda: len(children(zygote)) == 2)
+
+
+def test_a_spare_that_somebody_kills_is_nobody_s_loss(zygote: int) -> None:
+    until(lambda: children(zygote))
+    (spare,) = children(zygote)
+    os.kill(spare, signal.SIGKILL)
+    until(lambda: not children(zygote))  # reaped, and not replaced for ever and ever
+    with ProcessPoolExecutor(1) as pool:
+        assert pool.submit(os.getpid).result() != spare
+        until(lambda: len(children(zygote)) == 2)
+
+
+def test_it_ends_with_its_zygote(zygote: int) -> None:
+    until(lambda: children(zygote))
+    (spare,) = children(zygote)
+    os.kill(zygote, signal.SIGKILL)
+    until(lambda: not is_there(spare))
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "pass", "os.kill(spare, 19); os.kill(os.getpid(), 9)"])
+def test_it_ends_with_the_parent(end: str) -> None:
+    script = f"""
+        import os, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_zygote_spare import children, start, until
+        zygote = start._current().ensure()
+        until(lambda: children(zygote))
+        (spare,) = children(zygote)
+        print(zygote, spare, flush=True)
+        {end}
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    pids = [int(word) for word in done.stdout.split()]
+    assert len(pids) == 2
+    until(lambda: not any(is_there(pid) for pid in pids))
