@@ -209,7 +209,7 @@ def test_a_killed_zygote_is_replaced_and_its_workers_go_on(worker: Started) -> N
         assert other.ask("os.getppid()") == zygote()
         worker.handle.kill()
         worker.handle.join(20)
-        assert worker.handle.exitcode in (-signal.SIGKILL, 255)  # nobody may be there to tell
+        assert worker.handle.exitcode == -signal.SIGKILL
     finally:
         other.close()
 

@@ -67,10 +67,27 @@ impl Pidfd {
         }
     }
 
-    /// What the system still knows of a process that ended and has been reaped by its parent, whoever that is (Linux 6.15); as
-    /// [`reap`](Self::reap). Waits a little, since who reaps it may come later.
+    /// How a process ended that is not this one's child, as [`reap`](Self::reap) would say: as long as its parent, whoever that is, has
+    /// not reaped it, or, on Linux 6.15, ever. `pid` is its number, or was.
     #[must_use]
-    pub fn told(&self) -> Option<i32> {
+    pub fn told(&self, pid: libc::pid_t) -> Option<i32> {
+        for _ in 0..20 {
+            if let Some(status) = self.told_by_itself().or_else(|| self.told_by_proc(pid)) {
+                let signal = status & 0x7f;
+                return Some(if signal == 0 {
+                    (status >> 8) & 0xff
+                } else {
+                    -signal
+                });
+            }
+            // It is reaped at this moment; or the system is older, and it has been.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    /// `wait`'s status of a process that has been reaped (Linux 6.15).
+    fn told_by_itself(&self) -> Option<i32> {
         /// `struct pidfd_info` as it first was; its last field is the status.
         #[repr(C)]
         struct Info {
@@ -82,28 +99,24 @@ impl Pidfd {
         const _: () = assert!(size_of::<Info>() == 64);
         /// `_IOWR(0xFF, 11, struct pidfd_info)`
         const GET_INFO: libc::c_ulong = 0xC040_FF0B;
-        for _ in 0..20 {
-            let mut info = Info {
-                mask: EXIT,
-                _others: [0; 13],
-                status: 0,
-            };
-            // SAFETY: the system writes as many bytes as the request's number says, which is its size.
-            let end = unsafe { libc::ioctl(self.as_raw_fd(), GET_INFO as _, &raw mut info) };
-            if end < 0 {
-                return None;
-            }
-            if info.mask & EXIT != 0 {
-                let signal = info.status & 0x7f;
-                return Some(if signal == 0 {
-                    (info.status >> 8) & 0xff
-                } else {
-                    -signal
-                });
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        None
+        let mut info = Info {
+            mask: EXIT,
+            _others: [0; 13],
+            status: 0,
+        };
+        // SAFETY: the system writes as many bytes as the request's number says, which is its size.
+        let end = unsafe { libc::ioctl(self.as_raw_fd(), GET_INFO as _, &raw mut info) };
+        (end >= 0 && info.mask & EXIT != 0).then_some(info.status)
+    }
+
+    /// `wait`'s status of a zombie: the last field of its `stat`.
+    fn told_by_proc(&self, pid: libc::pid_t) -> Option<i32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        let status = fields.trim_start().strip_prefix('Z')?.split_whitespace().last()?;
+        // Nobody has reaped it to this moment, so the number was its own when the file was read.
+        self.signal(0).ok()?;
+        status.parse().ok()
     }
 }
 
@@ -200,6 +213,27 @@ mod tests {
         assert!(process.reap().is_err());
         assert_eq!(process.signal(0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
         assert!(process.has_ended());
+    }
+
+    #[expect(clippy::zombie_processes, reason = "reaped by its pidfd")]
+    #[test]
+    fn how_it_ended_is_told_without_reaping_it() {
+        let process = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let pid = process.id().cast_signed();
+        let process = Pidfd::open(pid).unwrap();
+        assert!(process.wait(Duration::from_secs(20)).unwrap());
+        assert_eq!(process.told(pid), Some(7));
+        assert_eq!(process.reap().unwrap(), Some(7));
+
+        let process = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = process.id().cast_signed();
+        let process = Pidfd::open(pid).unwrap();
+        assert_eq!(process.told_by_proc(pid), None);
+        process.signal(libc::SIGTERM).unwrap();
+        assert!(process.wait(Duration::from_secs(20)).unwrap());
+        assert_eq!(process.told(pid), Some(-libc::SIGTERM));
+        assert_eq!(process.reap().unwrap(), Some(-libc::SIGTERM));
+        assert_eq!(process.told_by_proc(pid), None);
     }
 
     #[test]

@@ -330,7 +330,7 @@ impl Worker {
     }
 
     /// Its exit code, or the negative number of the signal that ended it; `None` while it runs. 255 where nobody can tell: its zygote is
-    /// dead and the system keeps no status (before Linux 6.15), or the process is a fork of the one that had asked for it.
+    /// dead, and somebody else has reaped it on a system that keeps no status (before Linux 6.15), or the process is a fork of the one that had asked for it.
     #[must_use]
     pub fn status(&self) -> Option<i32> {
         if let Some(status) = self.status.get() {
@@ -340,7 +340,7 @@ impl Worker {
             return None;
         }
         self.zygote.report(self);
-        let told = || self.process.told().unwrap_or(UNKNOWN);
+        let told = || self.process.told(self.pid).unwrap_or(UNKNOWN);
         Some(*self.status.get_or_init(told))
     }
 }

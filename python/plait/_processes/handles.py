@@ -88,7 +88,7 @@ class ZygoteProcess(_Handle):
 
     @property
     def exitcode(self) -> int | None:
-        """As `multiprocessing.Process.exitcode`; 255 where the zygote has died and the system is before 6.15."""
+        """As `multiprocessing.Process.exitcode`; 255 where nobody can tell (its zygote has died, before Linux 6.15)."""
         return self._worker.exitcode
 
     def _signal(self, number: int) -> None:
