@@ -64,6 +64,7 @@ _COROUTINES = {
     "asyncio.futures": _same("Future"),
     "asyncio.tasks": _same(
         "Task",
+        "create_task",
         "ensure_future",
         "eager_task_factory",
         "gather",
@@ -153,7 +154,7 @@ KEPT = {
     "multiprocessing.Process, Pipe, Manager, ...": "the standard library's; the children run on plait",
     "asyncio.run, Runner, new_event_loop": "make plait's loop, unless the program sets a policy of its own",
     "asyncio.current_task, all_tasks, ...": "know plait's tasks as well",
-    "asyncio.create_task, to_thread, wrap_future, ...": "made of names that are replaced",
+    "asyncio.to_thread, wrap_future, ...": "made of names that are replaced",
     "asyncio.get_running_loop, ...": "C already",
     "asyncio.Handle, Transport, SSLProtocol, ...": "plait's own are these to isinstance",
     "asyncio.SelectorEventLoop(selector)": "with a selector of the program's it makes the standard library's loop",

@@ -4,7 +4,8 @@
 //! (about 20 ns a call with arguments). A raw method runs a *fast path* that neither drops a `Py<_>` nor
 //! calls into Python, and hands everything else to [`slow`], which enters PyO3 as usual.
 
-use pyo3::exceptions::PyTypeError;
+use crate::asyncio::looping::attached;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyMethodDef, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -172,6 +173,25 @@ pub unsafe fn slow(f: impl FnOnce(Python<'_>) -> PyResult<*mut PyObject>) -> *mu
                 pyo3::panic::PanicException::new_err(text).restore(py);
                 std::ptr::null_mut()
             }
+        })
+    }
+}
+
+/// Runs a raw function that may do all that PyO3 does, without a call for what a thread that runs a loop has been asked before.
+///
+/// # Safety
+/// The thread is attached.
+#[inline]
+pub unsafe fn raw(f: impl FnOnce(Python<'_>) -> PyResult<*mut PyObject>) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe {
+        attached(|py| {
+            match catch_unwind(AssertUnwindSafe(|| f(py))) {
+                Ok(Ok(object)) => return object,
+                Ok(Err(error)) => error.restore(py),
+                Err(_) => PyRuntimeError::new_err("panic in plait's engine").restore(py),
+            }
+            std::ptr::null_mut()
         })
     }
 }

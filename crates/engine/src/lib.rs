@@ -73,6 +73,8 @@ mod engine {
         #[pymodule_export]
         use crate::asyncio::await_::Await;
         #[pymodule_export]
+        use crate::asyncio::function::{_create_task_function, Function};
+        #[pymodule_export]
         use crate::asyncio::future::Future;
         #[cfg(Py_3_14)]
         #[pymodule_export]
@@ -117,8 +119,7 @@ mod engine {
             lock::Lock,
             queue::{LifoQueue, PriorityQueue, Queue},
             semaphore::{BoundedSemaphore, Semaphore},
-            sleep::Function,
-            timeout::{Timeout, timeout, timeout_at},
+            timeout::{Timeout, timeout_at},
         };
         #[pymodule_export]
         use crate::asyncio::task::{Task, functions::_every_task};
@@ -129,6 +130,7 @@ mod engine {
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             crate::asyncio::sync::sleep::add(module)?;
+            crate::asyncio::sync::timeout::add(module)?;
             module.setattr("__name__", "plait._engine.asyncio")?;
             let modules = module.py().import("sys")?.getattr("modules")?;
             modules.set_item("plait._engine.asyncio", module)

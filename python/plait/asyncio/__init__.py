@@ -45,7 +45,6 @@ from asyncio import (
     all_tasks,
     create_subprocess_exec,
     create_subprocess_shell,
-    create_task,
     current_task,
     get_event_loop,
     get_event_loop_policy,
@@ -61,8 +60,8 @@ from asyncio import (
 )
 
 from plait._engine.asyncio import Future, Task
-from plait.asyncio import _tasks as _tasks  # makes asyncio.all_tasks() know our tasks
 from plait.asyncio._groups import TaskGroup, amap, as_completed, ensure_future, gather, shield, wait, wait_for
+from plait.asyncio._tasks import create_task  # the module makes asyncio.all_tasks() know our tasks
 from plait.asyncio.loop import EventLoop
 from plait.asyncio.policy import new_event_loop
 from plait.asyncio.runners import Runner, run
@@ -102,6 +101,7 @@ if TYPE_CHECKING:
 # What is plait's: one line for each module that it comes from.
 OURS: dict[str, tuple[str, ...]] = {
     "plait._engine.asyncio": ("Future", "Task"),
+    "plait.asyncio._tasks": ("create_task",),
     "plait.asyncio._groups": (
         *("TaskGroup", "amap", "as_completed", "ensure_future", "gather", "shield", "wait", "wait_for"),
     ),
@@ -139,7 +139,7 @@ if sys.version_info < (3, 13):
 if sys.version_info >= (3, 12):
     from plait.asyncio._tasks import eager_task_factory as eager_task_factory
 
-    OURS["plait.asyncio._tasks"] = ("eager_task_factory",)
+    OURS["plait.asyncio._tasks"] += ("eager_task_factory",)
 
 __all__ = [
     "ALL_COMPLETED",

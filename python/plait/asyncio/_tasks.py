@@ -13,7 +13,7 @@ import gc
 import sys
 from weakref import WeakSet
 
-from plait._engine.asyncio import Task, _every_task
+from plait._engine.asyncio import Task, _create_task_function, _every_task
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
@@ -50,3 +50,10 @@ if sys.version_info >= (3, 12):
     # The running version's function, and so its keywords, which differ.
     eager_task_factory: Any = asyncio.tasks.create_eager_task_factory(Task)
     eager_task_factory.__doc__ = "Makes a task that begins at once, in the middle of the one that makes it."
+
+# The running version's, for its keywords; without any, the engine asks the running loop itself.
+_create_task: Any = asyncio.tasks.create_task
+create_task: Any = _create_task_function(_create_task)
+for _name in ("__name__", "__qualname__", "__doc__", "__module__", "__code__", "__defaults__", "__kwdefaults__"):
+    setattr(create_task, _name, getattr(_create_task, _name))
+create_task.__annotations__ = {}

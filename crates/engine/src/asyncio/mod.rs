@@ -4,6 +4,7 @@
 //! waits for it there; [`Task::step`](task::Task::step) resumes its coroutine. Everything native that waits, waits for such a future.
 
 pub mod await_;
+pub mod function;
 pub mod future;
 pub mod group;
 pub mod looping;

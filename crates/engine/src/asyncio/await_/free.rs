@@ -1,14 +1,18 @@
 //! Where the memory of awaits waits for the next one. Objects from here are not tracked by the collector until they are parked.
 
 use super::Await;
+use crate::asyncio::looping;
 use crate::guarded::Guarded;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-/// How many are kept: more than the tasks of a usual batch.
-const MOST: usize = 4096;
+/// How many are kept: more than the tasks of a usual batch. Of a large one the memory would be handed back to the system page by
+/// page, to be asked for again at once, and the collector would walk over it as new.
+const MOST: usize = 1 << 16;
+/// How many are kept when a loop has been closed.
+const FEW: usize = 4096;
 
 struct Free(Vec<*mut PyObject>);
 
@@ -38,6 +42,19 @@ unsafe extern "C" fn alloc(class: *mut PyTypeObject, items: isize) -> *mut PyObj
     }
 }
 
+/// Gives back what only a large batch needs. The thread is attached.
+pub fn trim() {
+    let mut list = FREE.lock();
+    let kept = list.0.len().min(FEW);
+    let surplus = list.0.split_off(kept);
+    list.0.shrink_to_fit();
+    drop(list);
+    for memory in surplus {
+        // SAFETY: dead and untracked, as it was put in.
+        unsafe { ffi::PyObject_GC_Del(memory.cast()) };
+    }
+}
+
 unsafe extern "C" fn free(memory: *mut c_void) {
     let mut list = FREE.lock();
     if list.0.len() < MOST {
@@ -47,6 +64,29 @@ unsafe extern "C" fn free(memory: *mut c_void) {
     drop(list);
     // SAFETY: called by the interpreter with an object that is dead and untracked.
     unsafe { ffi::PyObject_GC_Del(memory) };
+}
+
+/// `tp_dealloc`. One that is over holds nothing, and so needs no attaching of PyO3's.
+unsafe extern "C" fn dealloc(object: *mut PyObject) {
+    // SAFETY: called by the interpreter, attached, when the last reference has gone; the class has no subclasses.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        ffi::PyObject_GC_UnTrack(object.cast());
+        let value = object.byte_add(offset()).cast::<Await>();
+        if (*value).is_empty() {
+            value.drop_in_place();
+        } else {
+            looping::attached(|_py| value.drop_in_place());
+        }
+        free(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// The class.
+#[inline]
+pub fn class() -> *mut PyTypeObject {
+    CLASS.load(Relaxed)
 }
 
 /// Where in an object its Rust value is.
@@ -71,6 +111,7 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
     unsafe {
         (*class).tp_alloc = Some(alloc);
         (*class).tp_free = Some(free);
+        (*class).tp_dealloc = Some(dealloc);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What Python sees of an await, and its raw slots.
 
 use super::{Await, Outcome, Phase, free, stop};
+use crate::asyncio::looping;
 use crate::hot;
 use crate::task::thrown;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError};
@@ -151,7 +152,7 @@ impl Await {
 unsafe fn step(slf: *mut PyObject) -> Option<Outcome> {
     // SAFETY: the caller's promise; attaching nests.
     unsafe {
-        Python::attach_unchecked(|py| {
+        looping::attached(|py| {
             let this: &Await = hot::this(slf);
             match catch_unwind(AssertUnwindSafe(|| this.resume(py))) {
                 Ok(Ok(outcome)) => Some(outcome),

@@ -15,6 +15,7 @@ mod methods;
 pub mod stop;
 
 pub use drive::{Drive, Driven};
+pub use free::trim;
 pub use methods::init;
 
 use super::future::{self, Future};
@@ -62,6 +63,11 @@ pub trait Machine: Send + Sync {
     /// What the `await` is to raise: usually what was thrown in.
     fn step(&mut self, py: Python<'_>, resume: Resume) -> PyResult<Step>;
 
+    /// Whether no step of a new one will run code of the program's: tasks for such may share a context.
+    fn is_inert(&self, _py: Python<'_>) -> bool {
+        false
+    }
+
     /// What it holds on to, for the collector.
     ///
     /// # Errors
@@ -101,6 +107,7 @@ struct Inside {
 #[pyclass(frozen, module = "plait.asyncio", name = "coroutine")]
 pub struct Await {
     phase: AtomicU8,
+    inert: bool,
     name: &'static str,
     inside: UnsafeCell<Inside>,
 }
@@ -128,6 +135,7 @@ impl Await {
             py,
             Self {
                 phase: AtomicU8::new(Phase::New as u8),
+                inert: machine.is_inert(py),
                 name: M::NAME,
                 inside: UnsafeCell::new(Inside {
                     body: Some(Body::new(machine)),
@@ -137,10 +145,35 @@ impl Await {
         )
     }
 
+    /// Whether `object` is one.
+    #[inline]
+    pub fn is(object: &Bound<'_, PyAny>) -> bool {
+        object.get_type_ptr() == free::class()
+    }
+
+    /// As [`Machine::is_inert`], of an `object` that is one and has not begun.
+    #[inline]
+    pub fn is_inert(object: &Bound<'_, PyAny>) -> bool {
+        if !Self::is(object) {
+            return false;
+        }
+        // SAFETY: just checked.
+        let this = unsafe { object.cast_unchecked::<Self>() }.get();
+        this.inert && this.phase() == Phase::New
+    }
+
+    /// Whether it is over and holds nothing.
+    #[inline]
+    fn is_empty(&mut self) -> bool {
+        let inside = self.inside.get_mut();
+        *self.phase.get_mut() == Phase::Over as u8 && inside.body.is_none() && inside.waiting.is_none()
+    }
+
     /// One that is over.
     const fn over() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Over as u8),
+            inert: false,
             name: "coroutine",
             inside: UnsafeCell::new(Inside {
                 body: None,

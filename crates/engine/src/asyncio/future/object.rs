@@ -15,8 +15,10 @@ use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// How many objects of a type are kept.
-const KEPT: usize = 4096;
+/// How many objects of a type are kept: see `await_::free`.
+const KEPT: usize = 1 << 16;
+/// How many are kept when a loop has been closed.
+const FEW: usize = 4096;
 
 /// One of the two native types, and freed objects of exactly this type: allocated, untracked, with nothing in them.
 pub(crate) struct Class {
@@ -70,6 +72,21 @@ impl Class {
         true
     }
 
+    /// Gives back what only a large batch needs.
+    fn trim(&self) {
+        if cfg!(Py_GIL_DISABLED) {
+            return;
+        }
+        // SAFETY: as for Sync.
+        let freed = unsafe { &mut *self.freed.get() };
+        let surplus = freed.split_off(freed.len().min(FEW));
+        freed.shrink_to_fit();
+        for object in surplus {
+            // SAFETY: dead and untracked, as it was put in.
+            unsafe { ffi::PyObject_GC_Del(object.cast()) };
+        }
+    }
+
     /// A new object of `class`, which is this one or derives from it; null, with the error set, without memory.
     #[inline]
     unsafe fn make(&self, class: *mut PyTypeObject) -> *mut PyObject {
@@ -104,6 +121,12 @@ impl Class {
             object
         }
     }
+}
+
+/// Gives back the memory that only a large batch needs. The thread is attached.
+pub(crate) fn trim() {
+    FUTURE.trim();
+    TASK.trim();
 }
 
 /// Whether `object` is a future of ours whose methods are the native ones for sure.

@@ -2,9 +2,10 @@
 
 use super::child;
 use super::here;
+use crate::asyncio::await_::Await;
 use crate::asyncio::future::stdlib;
 use crate::asyncio::looping;
-use crate::asyncio::task::Task;
+use crate::asyncio::task::{Options, Task};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{ffi, intern};
@@ -24,14 +25,14 @@ pub fn is_plain(event_loop: &Bound<'_, PyAny>) -> bool {
     }
 }
 
-/// Whether `object` is what an `async def` function returns.
+/// Whether `object` is what an `async def` function returns, or a native coroutine.
 #[inline]
 pub fn is_async(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the object is alive.
-    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 || Await::is(object) }
 }
 
-/// As [`create_task`], of a loop that [is plain](is_plain).
+/// As [`create_task`], of a loop that [is plain](is_plain); in a context that it may share with others, if one is given.
 ///
 /// # Errors
 /// As there.
@@ -39,12 +40,18 @@ pub fn is_async(object: &Bound<'_, PyAny>) -> bool {
 pub fn create_plain<'py>(
     event_loop: &Bound<'py, PyAny>,
     coro: &Bound<'py, PyAny>,
+    shared: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     if let Some(core) = looping::of(event_loop)
         && !core.get().is_closed()
         && !core.get().has_factory()
     {
-        return Ok(Task::create(event_loop.py(), coro, event_loop, None, None, false)?.into_any());
+        let options = Options {
+            context: shared,
+            shares: shared.is_some(),
+            ..Options::default()
+        };
+        return Ok(Task::create_with(coro, event_loop, options)?.into_any());
     }
     create_task(event_loop, coro)
 }

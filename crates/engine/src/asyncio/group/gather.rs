@@ -8,7 +8,9 @@
 
 use super::child::{self, Outcome};
 use super::{ensure, graph, here};
+use crate::asyncio::await_::Await;
 use crate::asyncio::future::{self, Adopted, Future, adopt, object};
+use crate::asyncio::task::wrapper;
 use crate::guarded::Guarded;
 use crate::held::Held;
 use pyo3::prelude::*;
@@ -264,6 +266,7 @@ fn begin<'py>(
         HashMap::with_capacity_and_hasher(given.len(), ByAddress);
     let mut children: Vec<Bound<'py, PyAny>> = Vec::with_capacity(given.len());
     let mut done = Vec::new();
+    let mut context = None;
     for (index, argument) in given.iter_borrowed().enumerate() {
         if let Some(first) = seen.insert(argument.as_ptr().addr(), index) {
             let again = children[first].clone();
@@ -273,9 +276,21 @@ fn begin<'py>(
         }
         let child = match &event_loop {
             Some(event_loop) if plain && ensure::is_async(&argument) => {
-                ensure::create_plain(event_loop, &argument)?
+                let shared = if Await::is_inert(&argument) {
+                    // No code of the program's runs between here and the next one: one copy is as good as many.
+                    if context.is_none() {
+                        context = Some(wrapper::copy_context(py)?);
+                    }
+                    context.as_ref()
+                } else {
+                    None
+                };
+                ensure::create_plain(event_loop, &argument, shared)?
             }
-            known => ensure::ensure(&argument, known.as_ref())?,
+            known => {
+                context = None;
+                ensure::ensure(&argument, known.as_ref())?
+            }
         };
         if event_loop.is_none() {
             let its = child::event_loop(&child)?;

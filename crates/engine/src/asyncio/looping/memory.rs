@@ -14,16 +14,28 @@ use std::ffi::c_void;
 /// How many of a type are kept.
 const MOST: usize = 4096;
 
-struct Kept(Vec<*mut PyObject>);
+pub(in crate::asyncio) struct Kept(Vec<*mut PyObject>);
+
+impl Kept {
+    /// None.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+}
 
 // SAFETY: memory that nobody uses, whose pointers are all that is touched here.
 unsafe impl Send for Kept {}
 
-static HANDLES: Guarded<Kept> = Guarded::new(Kept(Vec::new()));
-static TIMERS: Guarded<Kept> = Guarded::new(Kept(Vec::new()));
+static HANDLES: Guarded<Kept> = Guarded::new(Kept::new());
+static TIMERS: Guarded<Kept> = Guarded::new(Kept::new());
 
 /// An object of `class`, zeroed or as its predecessor left it; tracked, so nothing may be allocated before it is filled in.
-unsafe fn alloc(list: &Guarded<Kept>, class: *mut PyTypeObject, items: isize) -> *mut PyObject {
+#[inline]
+pub(in crate::asyncio) unsafe fn alloc(
+    list: &Guarded<Kept>,
+    class: *mut PyTypeObject,
+    items: isize,
+) -> *mut PyObject {
     let kept = list.lock().0.pop();
     // SAFETY: called by the interpreter for the type of the list, whose subclasses have an `alloc` of their own.
     unsafe {
@@ -36,7 +48,8 @@ unsafe fn alloc(list: &Guarded<Kept>, class: *mut PyTypeObject, items: isize) ->
     }
 }
 
-unsafe fn free(list: &Guarded<Kept>, memory: *mut c_void) {
+/// Keeps the memory of an object of the list's type, or gives it back.
+pub(in crate::asyncio) unsafe fn free(list: &Guarded<Kept>, memory: *mut c_void) {
     let mut list = list.lock();
     if list.0.len() < MOST {
         list.0.push(memory.cast());

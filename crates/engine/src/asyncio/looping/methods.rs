@@ -3,7 +3,9 @@
 use super::handle::Handle;
 use super::io::{self, Direction, Watcher};
 use super::{Entry, LoopCore, executor, ready};
+use crate::asyncio::await_;
 use crate::asyncio::future::Future;
+use crate::asyncio::future::object;
 use crate::held::Held;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -222,6 +224,11 @@ impl LoopCore {
     #[setter(_closed)]
     fn put_closed(&self, closed: bool) {
         self.closed.store(closed, Ordering::Relaxed);
+        if closed {
+            // What a burst of tasks has left behind is for the next burst in this loop.
+            await_::trim();
+            object::trim();
+        }
     }
 
     #[getter]

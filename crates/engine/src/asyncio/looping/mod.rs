@@ -20,7 +20,7 @@ pub mod calls;
 mod executor;
 pub mod handle;
 pub mod io;
-mod memory;
+pub(in crate::asyncio) mod memory;
 pub mod methods;
 pub mod ready;
 pub mod run;
@@ -28,7 +28,7 @@ pub mod timer_handle;
 
 pub use io::Direction;
 pub use ready::{Entry, Native, Run};
-pub use run::running;
+pub use run::{attached, running};
 
 use crate::guarded::Guarded;
 use crate::held::HeldSlot;

@@ -34,12 +34,90 @@ thread_local! {
 /// Our loop that runs in this thread.
 #[inline]
 pub fn running(py: Python<'_>) -> Option<Bound<'_, LoopCore>> {
+    let object = last::of_this_thread().or_else(of_this_thread)?;
+    // SAFETY: `Running` stands on the stack of `LoopCore::run` below us, whose caller holds a reference to the loop.
+    Some(unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<LoopCore>() }.to_owned())
+}
+
+/// The same, from the thread's own memory, which costs a call.
+#[cold]
+fn of_this_thread() -> Option<*mut pyo3::ffi::PyObject> {
     let (object, generation) = RUNNING.get();
     if object.is_null() || generation != fork::generation() {
         return None;
     }
-    // SAFETY: `Running` stands on the stack of `LoopCore::run` below us, whose caller holds a reference to the loop.
-    Some(unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<LoopCore>() }.to_owned())
+    last::set(object);
+    Some(object)
+}
+
+/// Runs `f` as PyO3 wants it, which counts how often a thread is attached. In a thread that runs a loop of ours that has been
+/// counted, below us on the stack; three calls for the thread's own memory are spared.
+///
+/// # Safety
+/// The thread is attached.
+#[inline]
+pub unsafe fn attached<T>(f: impl FnOnce(Python<'_>) -> T) -> T {
+    // SAFETY: the caller's promise; attaching nests.
+    unsafe {
+        if last::of_this_thread().is_some() {
+            f(Python::assume_attached())
+        } else {
+            Python::attach_unchecked(f)
+        }
+    }
+}
+
+/// The loop that was asked for last, and the thread that runs it: a compare instead of a look into the thread's own memory.
+#[cfg(not(Py_GIL_DISABLED))]
+mod last {
+    use plait_core::fork;
+    use pyo3::ffi::{self, PyObject, PyThreadState};
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
+
+    // Changed by attached threads, all three at once: the GIL is their lock. Cleared before the loop ends that they are of.
+    static THREAD: AtomicPtr<PyThreadState> = AtomicPtr::new(null_mut());
+    static LOOP: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+    static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+    fn me() -> *mut PyThreadState {
+        // SAFETY: who asks is attached.
+        unsafe { ffi::PyThreadState_Get() }
+    }
+
+    #[inline]
+    pub fn of_this_thread() -> Option<*mut PyObject> {
+        let its = THREAD.load(Relaxed) == me() && GENERATION.load(Relaxed) == fork::generation();
+        its.then(|| LOOP.load(Relaxed))
+    }
+
+    pub fn set(event_loop: *mut PyObject) {
+        THREAD.store(me(), Relaxed);
+        LOOP.store(event_loop, Relaxed);
+        GENERATION.store(fork::generation(), Relaxed);
+    }
+
+    /// The loop of this thread is another one from now on, or none.
+    pub fn clear() {
+        if THREAD.load(Relaxed) == me() {
+            THREAD.store(null_mut(), Relaxed);
+        }
+    }
+}
+
+/// Without a GIL nothing would keep the parts together.
+#[cfg(Py_GIL_DISABLED)]
+mod last {
+    use pyo3::ffi::PyObject;
+
+    #[inline]
+    pub fn of_this_thread() -> Option<*mut PyObject> {
+        None
+    }
+
+    pub fn set(_event_loop: *mut PyObject) {}
+
+    pub fn clear() {}
 }
 
 /// That a loop runs in this thread, as long as this lives.
@@ -47,12 +125,14 @@ struct Running((*mut pyo3::ffi::PyObject, u32));
 
 impl Running {
     fn new(core: &Bound<'_, LoopCore>) -> Self {
+        last::clear();
         Self(RUNNING.replace((core.as_ptr(), fork::generation())))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        last::clear();
         RUNNING.set(self.0);
     }
 }

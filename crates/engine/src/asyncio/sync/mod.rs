@@ -42,6 +42,8 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
     name_as_python_does::<queue::LifoQueue>(py);
     name_as_python_does::<queue::PriorityQueue>(py);
     name_as_python_does::<timeout::Timeout>(py);
+    timeout::init(py)?;
+    queue::methods::init(py)?;
     permit::init::<lock::Lock>(py)?;
     permit::init::<semaphore::Semaphore>(py)?;
     semaphore::init(py)?;

@@ -7,14 +7,12 @@
 use crate::asyncio::await_::{Await, Drive, Driven, Machine, Resume, Step};
 use crate::hot;
 use crate::task::ready;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use pyo3::{PyClass, pyclass::boolean_struct::True};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Something that is acquired and released.
@@ -119,18 +117,8 @@ unsafe fn with<T: Permit>(
     slf: *mut PyObject,
     f: impl FnOnce(&Bound<'_, T>) -> PyResult<*mut PyObject>,
 ) -> *mut PyObject {
-    // SAFETY: the caller's promise; attaching nests.
-    unsafe {
-        Python::attach_unchecked(|py| {
-            let slf = Borrowed::from_ptr(py, slf).cast_unchecked::<T>();
-            match catch_unwind(AssertUnwindSafe(|| f(&slf))) {
-                Ok(Ok(object)) => return object,
-                Ok(Err(error)) => error.restore(py),
-                Err(_) => PyRuntimeError::new_err("panic in plait's engine").restore(py),
-            }
-            std::ptr::null_mut()
-        })
-    }
+    // SAFETY: the caller's promise.
+    unsafe { hot::raw(|py| f(&Borrowed::from_ptr(py, slf).cast_unchecked::<T>())) }
 }
 
 unsafe extern "C" fn acquire<T: Permit>(slf: *mut PyObject, _: *mut PyObject) -> *mut PyObject {

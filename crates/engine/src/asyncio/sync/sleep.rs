@@ -1,9 +1,11 @@
 //! `sleep`, as `asyncio.sleep`.
 
-use super::timer::{Timer, keeper, plain_number, time};
+use super::timer::{Timer, is_plain_number, keeper, plain_number, time};
 use super::waiters::{running_loop, wake};
 use crate::asyncio::await_::{Await, Machine, Resume, Step};
+use crate::asyncio::function::Function;
 use crate::asyncio::future::{Future, stdlib};
+use crate::asyncio::looping;
 use crate::held::Held;
 use crate::hot::Args;
 use pyo3::exceptions::PyValueError;
@@ -66,6 +68,10 @@ fn complete(future: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()>
 impl Machine for Sleep {
     const NAME: &'static str = "sleep";
 
+    fn is_inert(&self, py: Python<'_>) -> bool {
+        matches!(&self.at, At::New(delay) if is_plain_number(&delay.bind(py)))
+    }
+
     #[inline]
     fn step(&mut self, py: Python<'_>, resume: Resume) -> PyResult<Step> {
         if let Resume::Throw(error) = resume {
@@ -119,20 +125,6 @@ fn with_any_arguments<'py>(
     Sleep::create(py, delay, result)
 }
 
-/// A function that can say that its calls are coroutines: it has attributes, as functions of Python's have.
-#[pyclass(frozen, dict, weakref, module = "plait.asyncio", name = "function")]
-pub struct Function {
-    call: ffi::vectorcallfunc,
-}
-
-#[pymethods]
-impl Function {
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let name = slf.getattr(intern!(slf.py(), "__qualname__"))?;
-        Ok(format!("<function {name} at {:p}>", slf.as_ptr()))
-    }
-}
-
 unsafe extern "C" fn sleep(
     _function: *mut PyObject,
     args: *const *mut PyObject,
@@ -142,7 +134,7 @@ unsafe extern "C" fn sleep(
     // SAFETY: called by the interpreter, attached, with that many arguments; attaching nests.
     unsafe {
         let count = ffi::PyVectorcall_NARGS(count);
-        Python::attach_unchecked(|py| {
+        looping::attached(|py| {
             let made = if names.is_null() && (count == 1 || count == 2) {
                 let result = (count == 2).then(|| Bound::from_borrowed_ptr(py, *args.add(1)));
                 Sleep::create(py, Bound::from_borrowed_ptr(py, *args), result)
@@ -163,28 +155,10 @@ unsafe extern "C" fn sleep(
     }
 }
 
-/// Makes the function's type callable, and puts `sleep` into the module.
+/// Puts `sleep` into the module.
 ///
 /// # Errors
 /// `MemoryError`.
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    let function = Bound::new(py, Function { call: sleep })?;
-    let at = std::ptr::from_ref(&function.get().call) as usize - function.as_ptr() as usize;
-    let class = py.get_type::<Function>().as_type_ptr();
-    // SAFETY: the type is ours, and has not been called yet; at that offset its instances have what is to be called.
-    unsafe {
-        (*class).tp_vectorcall_offset = at.cast_signed();
-        (*class).tp_call = Some(ffi::PyVectorcall_Call);
-        #[cfg(not(Py_GIL_DISABLED))]
-        {
-            (*class).tp_flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
-        }
-        #[cfg(Py_GIL_DISABLED)]
-        (*class).tp_flags.fetch_or(
-            ffi::Py_TPFLAGS_HAVE_VECTORCALL,
-            std::sync::atomic::Ordering::Relaxed,
-        );
-    }
-    module.add("sleep", function)
+    module.add("sleep", Function::create(module.py(), sleep, None)?)
 }

@@ -4,10 +4,11 @@ use crate::asyncio::looping::calls::nanos;
 use crate::asyncio::looping::{self, LoopCore, Native, Run};
 use crate::held::Held;
 use plait_reactor::TimerKey;
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyFloat;
+use pyo3::types::{PyFloat, PyInt};
 
 /// What is to happen, until it is cancelled.
 #[derive(Debug)]
@@ -92,8 +93,21 @@ pub fn plain_number(number: &Bound<'_, PyAny>) -> Option<f64> {
     if let Ok(float) = number.cast_exact::<PyFloat>() {
         return Some(float.value());
     }
-    number
-        .cast_exact::<pyo3::types::PyInt>()
-        .ok()
-        .and_then(|int| int.extract().ok())
+    let int = number.cast_exact::<PyInt>().ok()?;
+    // SAFETY: attached, and an int.
+    let value = unsafe { ffi::PyLong_AsDouble(int.as_ptr()) };
+    #[expect(
+        clippy::float_cmp,
+        reason = "what the call returns for an int that is too large"
+    )]
+    if value == -1.0 && PyErr::take(number.py()).is_some() {
+        return None;
+    }
+    Some(value)
+}
+
+/// Whether it is an exact `int` or `float`.
+#[inline]
+pub fn is_plain_number(number: &Bound<'_, PyAny>) -> bool {
+    number.is_exact_instance_of::<PyFloat>() || number.is_exact_instance_of::<PyInt>()
 }

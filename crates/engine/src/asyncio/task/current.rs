@@ -1,6 +1,8 @@
 //! Which task runs in a loop: `_asyncio`'s notion, kept right, so that whoever asks there, in C or in Python, hears the truth.
 
 use super::Task;
+#[cfg(Py_3_14)]
+use crate::asyncio::looping;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -44,6 +46,13 @@ pub fn current_task<'py>(
 
 /// The running task of this thread's loop.
 pub fn current(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    #[cfg(Py_3_14)]
+    if let Some(event_loop) = looping::running(py)
+        && let Some(task) = place::current(event_loop.as_ptr())
+    {
+        // SAFETY: attached; it runs, and so is alive.
+        return Some(unsafe { Bound::from_borrowed_ptr(py, task) });
+    }
     current_task(py, None).ok().flatten()
 }
 
@@ -164,6 +173,15 @@ mod place {
         };
         let found = (1..MOST).find(|&at| word(at) == event_loop && word(at + 1) == task);
         OFFSET.store(found.unwrap_or(MOST), Ordering::Relaxed);
+    }
+
+    /// The task that runs in `event_loop`, if that is the one that runs in this thread.
+    #[inline]
+    pub fn current(event_loop: *mut PyObject) -> Option<*mut PyObject> {
+        let place = known()?;
+        // SAFETY: only this thread writes there while it is attached.
+        let [its, task] = unsafe { *place };
+        (its == event_loop && !task.is_null()).then_some(task)
     }
 
     /// Puts `task` where no task is. False: nothing was done.

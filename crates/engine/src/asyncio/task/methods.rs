@@ -39,6 +39,7 @@ impl Task {
             None => false,
         };
         let options = Options {
+            shares: false,
             name,
             context,
             eager,

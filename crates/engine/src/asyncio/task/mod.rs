@@ -13,6 +13,7 @@ pub use current::current;
 pub(crate) use registry::unlink;
 pub(crate) use step::{call_with_context, context_name};
 
+use super::await_::Await;
 use super::future::{Future, Observer, Phase, object, stdlib};
 use super::looping::{Entry, LoopCore};
 use crate::guarded::Guarded;
@@ -37,6 +38,8 @@ pub(super) enum Name {
 pub(super) struct State {
     pub coro: Option<Held>,
     pub context: Option<Held>,
+    /// Others run in this very context, too: who asks for it gets a copy, which is the task's from then on.
+    pub shares: bool,
     pub name: Name,
     /// What it waits for.
     pub waits_for: Option<Held>,
@@ -52,6 +55,7 @@ impl Default for State {
         Self {
             coro: None,
             context: None,
+            shares: false,
             name: Name::Number(0),
             waits_for: None,
             thrown: None,
@@ -90,6 +94,8 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 pub struct Options<'a, 'py> {
     pub name: Option<&'a Bound<'py, PyAny>>,
     pub context: Option<&'a Bound<'py, PyAny>>,
+    /// Others run in this context, too.
+    pub shares: bool,
     /// Begin at once, if the loop runs.
     pub eager: bool,
     /// Begin when this is done; if it is cancelled, so is the task, without having begun.
@@ -113,6 +119,7 @@ impl Task {
         let options = Options {
             name,
             context,
+            shares: false,
             eager,
             after: None,
         };
@@ -160,6 +167,7 @@ impl Task {
         let new = State {
             coro: Some(coro.clone().into()),
             context: Some(context.into()),
+            shares: options.shares,
             name,
             ..State::default()
         };
@@ -203,10 +211,30 @@ impl Task {
     /// The context in which it runs.
     pub fn context<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         let state = self.state.lock();
-        match &state.context {
-            Some(context) => context.bind(py).to_owned(),
-            None => py.None().into_bound(py),
+        let shares = state.shares;
+        let context = state.context.as_ref().map(|context| context.clone_ref(py));
+        drop(state);
+        let Some(context) = context else {
+            return py.None().into_bound(py);
+        };
+        if shares {
+            return self.own_context(py, &context);
         }
+        context.into_bound(py)
+    }
+
+    /// A copy of the context that it shares, which is its own from now on.
+    #[cold]
+    fn own_context<'py>(&self, py: Python<'py>, shared: &Held) -> Bound<'py, PyAny> {
+        // SAFETY: attached, and a context; the copy is owned, or null with the error set.
+        let copy = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_Copy(shared.as_ptr())) };
+        let copy = copy.unwrap_or_else(|_no_memory| shared.bind(py).to_owned());
+        let mut state = self.state.lock();
+        let old = state.context.replace(copy.clone().into());
+        state.shares = false;
+        drop(state);
+        drop(old);
+        copy
     }
 
     /// Asks it to end: `CancelledError` is raised in it. False if it has ended.
@@ -267,7 +295,7 @@ fn is_running(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
 #[inline]
 pub(super) fn is_coroutine(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     // SAFETY: the object is alive.
-    if unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) } != 0 {
+    if unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) } != 0 || Await::is(object) {
         return Ok(true);
     }
     stdlib!(object.py(), "asyncio.coroutines", "iscoroutine")?

@@ -160,8 +160,8 @@ fn native<'py>(
     let options = Options {
         name: name.as_ref(),
         context: context.as_ref(),
-        eager: false,
         after: Some(gate),
+        ..Options::default()
     };
     Task::create_with(coro, event_loop, options).map(Some)
 }

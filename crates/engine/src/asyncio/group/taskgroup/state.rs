@@ -225,7 +225,7 @@ impl TaskGroup {
         let mut gate = None;
         let made = match place {
             Place::Free | Place::Taken if plain && named.is_none() && ensure::is_async(coro) => {
-                ensure::create_plain(event_loop, coro)
+                ensure::create_plain(event_loop, coro, None)
             }
             Place::Free | Place::Taken => make(event_loop, coro, named),
             Place::None => {

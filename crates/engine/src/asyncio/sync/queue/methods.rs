@@ -8,12 +8,67 @@ use crate::asyncio::future::stdlib;
 use crate::asyncio::sync::line::Line;
 use crate::asyncio::sync::waiters;
 use crate::held::Held;
+use crate::hot::{self, Args};
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi::PyObject;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple, PyType};
 use std::sync::atomic::Ordering::Relaxed;
+
+unsafe extern "C" fn get(slf: *mut PyObject, _none: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a Queue, attached.
+    unsafe {
+        hot::raw(|py| {
+            let queue = Borrowed::from_ptr(py, slf).cast_unchecked::<Queue>();
+            Ok(Await::create(py, Get::new(&queue))?.into_ptr())
+        })
+    }
+}
+
+unsafe extern "C" fn put(
+    slf: *mut PyObject,
+    args: *const *mut PyObject,
+    count: isize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a Queue, attached, with that many arguments.
+    unsafe {
+        hot::raw(|py| {
+            let queue = Borrowed::from_ptr(py, slf).cast_unchecked::<Queue>();
+            let args = Args::new(args, count, names);
+            let item = match args.only() {
+                Some(item) => item,
+                None => args.bind(py, "Queue.put", ["item"], 1)?[0],
+            };
+            let item = Borrowed::from_ptr(py, item).to_owned();
+            Ok(Await::create(py, Put::new(&queue, item))?.into_ptr())
+        })
+    }
+}
+
+/// Puts the raw methods over the class.
+///
+/// # Errors
+/// As [`hot::install`].
+pub fn init(py: Python<'_>) -> PyResult<()> {
+    hot::install(
+        &py.get_type::<Queue>(),
+        vec![
+            hot::no_args(
+                c"get",
+                c"get($self, /)\n--\n\nCoroutine that takes an item out, waiting for one; the item is its result.",
+                get,
+            ),
+            hot::fast(
+                c"put",
+                c"put($self, /, item)\n--\n\nCoroutine that puts an item in, waiting for room.",
+                put,
+            ),
+        ],
+    )
+}
 
 #[pymethods]
 impl Queue {
@@ -68,19 +123,9 @@ impl Queue {
         self.maxsize.get(py).map(|maxsize| maxsize.to_owned())
     }
 
-    /// Coroutine that puts an item in, waiting for room.
-    fn put<'py>(slf: &Bound<'py, Self>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, Await>> {
-        Await::create(slf.py(), Put::new(slf, item))
-    }
-
     /// Put an item in; QueueFull if there is no room.
     fn put_nowait(slf: &Bound<'_, Self>, item: Bound<'_, PyAny>) -> PyResult<()> {
         Self::put_now(slf, item)
-    }
-
-    /// Coroutine that takes an item out, waiting for one; the item is its result.
-    fn get<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
-        Await::create(slf.py(), Get::new(slf))
     }
 
     /// Take an item out; QueueEmpty if there is none.

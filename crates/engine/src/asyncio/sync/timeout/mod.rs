@@ -2,13 +2,16 @@
 //!
 //! When the time comes the task is cancelled; the block that ends so, with no other request to cancel it, raises `TimeoutError`.
 
-use super::timer::{Timer, keeper, plain_number, time};
-use super::waiters::running_loop;
-use crate::asyncio::await_::{Await, Machine, Resume, Step};
+mod raw;
+
+pub use raw::{add, init};
+
+use crate::asyncio::await_::{Machine, Resume, Step};
+use crate::asyncio::sync::timer::{Timer, keeper, plain_number, time};
+use crate::asyncio::sync::waiters::running_loop;
 use crate::asyncio::task::{self, Task};
 use crate::guarded::Guarded;
 use crate::held::{Held, HeldSlot};
-use crate::task::ready;
 use pyo3::exceptions::{PyAssertionError, PyBaseExceptionGroup, PyException, PyRuntimeError, PyTimeoutError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -273,29 +276,6 @@ impl Timeout {
         matches!(self.state(), State::Expiring | State::Expired)
     }
 
-    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
-        Await::create(slf.py(), Enter(slf.clone().into_any().into()))
-    }
-
-    fn __aexit__<'py>(
-        &self,
-        py: Python<'py>,
-        kind: &Bound<'py, PyAny>,
-        error: &Bound<'py, PyAny>,
-        _traceback: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match self.state() {
-            State::Entered => {
-                self.stop(py)?;
-                self.set(State::Exited);
-            }
-            State::Expiring => self.leave(py, kind, error)?,
-            _ => return Err(PyAssertionError::new_err(())),
-        }
-        // SAFETY: attached; it returns a new reference.
-        Ok(unsafe { Bound::from_owned_ptr(py, ready::ready()) })
-    }
-
     fn _on_timeout(&self, py: Python<'_>) -> PyResult<()> {
         self.expire(py)
     }
@@ -329,19 +309,18 @@ impl Timeout {
     }
 }
 
-/// Cancels the block `async with timeout(delay):` after `delay` seconds, which then raises TimeoutError; never if None.
-#[pyfunction]
-pub fn timeout<'py>(py: Python<'py>, delay: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, Timeout>> {
+/// `timeout(delay)`.
+fn after<'py>(py: Python<'py>, delay: Bound<'py, PyAny>) -> PyResult<Bound<'py, Timeout>> {
     let event_loop = running_loop(py)?;
-    let Some(delay) = delay else {
-        return Bound::new(py, Timeout::create(None, false));
-    };
+    if delay.is_none() {
+        return raw::make(py, Timeout::create(None, false));
+    }
     if let (Some(delay), Some(_)) = (plain_number(&delay), keeper(&event_loop)) {
         let when = PyFloat::new(py, time(&event_loop)? + delay).into_any();
-        return Bound::new(py, Timeout::create(Some(when), delay > 0.0));
+        return raw::make(py, Timeout::create(Some(when), delay > 0.0));
     }
     let when = event_loop.call_method0(intern!(py, "time"))?.add(delay)?;
-    Bound::new(py, Timeout::create(Some(when), false))
+    raw::make(py, Timeout::create(Some(when), false))
 }
 
 /// As timeout(), with a time of the loop's clock.
