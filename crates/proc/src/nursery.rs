@@ -127,7 +127,7 @@ impl Nursery {
                     return Ok(None);
                 }
             }
-            if self.wants_spare() {
+            if self.spare.is_none() && !self.asked.is_empty() {
                 return Ok(Some(Request::Fork));
             }
             self.poll()?;
@@ -137,22 +137,21 @@ impl Nursery {
             }
             self.reap();
             self.flush();
-            if let Some(message) = self.receive()
-                && let Some(request) = self.understand(message)
-            {
-                return Ok(Some(request));
+            if let Some(message) = self.receive() {
+                if let Some(request) = self.understand(message) {
+                    return Ok(Some(request));
+                }
+                self.hand_over();
+            } else if self.is_due() {
+                return Ok(Some(Request::Fork));
             }
-            self.hand_over();
         }
     }
 
-    fn wants_spare(&mut self) -> bool {
-        let is_due = self.due.is_some_and(|due| Instant::now() >= due);
-        if self.spare.is_some() || !is_due && self.asked.is_empty() {
-            return false;
-        }
-        self.due = None;
-        true
+    /// Whether nothing has been asked for since a spare was used. Says so once: if the fork fails it is not tried for ever.
+    fn is_due(&mut self) -> bool {
+        let due = self.due.take_if(|due| Instant::now() >= *due);
+        due.is_some() && self.spare.is_none()
     }
 
     /// Gives the spare the oldest request. The parent is told of it first: so a request without an answer has started nobody.

@@ -21,22 +21,26 @@ from plait import _engine
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, NoReturn
 
 __all__ = ["main"]
 
-# What a worker imports before its first call, or at it.
+# What a worker imports before its first call.
 _NEEDED = (
-    "importlib.util",
-    "multiprocessing.connection",
     "multiprocessing.resource_tracker",
-    "multiprocessing.spawn",
     "multiprocessing.util",
-    "plait._processes.by_value",
     "plait._processes.handles",
     "plait._processes.worker",
-    "traceback",
 )
+# What it may import at it. That takes longer than all else, so whoever waits for the first worker has it first.
+_LATER = [
+    "importlib.util",
+    "multiprocessing.connection",
+    "multiprocessing.spawn",
+    "plait._processes.by_value",
+    "traceback",
+]
 
 
 _rehearsal = b""  # what a child is told that is nothing yet
@@ -51,6 +55,9 @@ def main() -> NoReturn:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         while request := nursery.request():
             if request is True:
+                if _LATER and not nursery.is_asked():
+                    _import(_LATER)
+                    _LATER.clear()
                 _fork(nursery)
             else:
                 _load(**pickle.loads(request))
@@ -67,7 +74,11 @@ def _load(sys_path: list[str], preload: list[str], installed: bool, rehearsal: b
         import plait
 
         plait.install()
-    for name in (*_NEEDED, *preload):
+    _import((*_NEEDED, *preload))
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
         try:
             import_module(name)
         except Exception:

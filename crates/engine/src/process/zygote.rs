@@ -62,6 +62,11 @@ impl NurseryFace {
         })
     }
 
+    /// Whether somebody waits for the next process that is forked.
+    fn is_asked(&self) -> PyResult<bool> {
+        self.with(|nursery| nursery.is_asked())
+    }
+
     /// Prepares for a fork, which is to follow.
     fn nest(&self) -> PyResult<()> {
         Ok(self.with(Nursery::nest)??)
