@@ -19,6 +19,7 @@ pub mod collector;
 pub mod crew;
 pub mod face;
 pub mod future;
+pub mod items;
 pub mod job;
 pub mod methods;
 pub mod observer;

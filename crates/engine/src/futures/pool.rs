@@ -5,18 +5,17 @@
 use super::crew::{Crew, Gate, Submit};
 use super::face;
 use super::future::{FutureCore, hidden_future, new_future};
+use super::items;
 use super::job::{Call, Job};
 use super::results::Results;
 use super::worker::Worker;
 use crate::held::Held;
 use crate::hot;
-use crate::limit::Limit;
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 /// The native half of `plait.ThreadPoolExecutor`.
@@ -212,61 +211,21 @@ impl PoolCore {
         iterables: &Bound<'_, PyTuple>,
         timeout: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Results> {
-        let py = slf.py();
         let crew = slf.get().crew()?;
-        let limit = match timeout {
-            None => Limit::Never,
-            Some(timeout) => Limit::from_timeout(Some(&timeout))?,
-        };
-        let single = iterables.len() == 1;
-        let items = if single {
-            iterables.get_item(0)?.try_iter()?
-        } else {
-            py.import("builtins")?
-                .getattr("zip")?
-                .call1(iterables)?
-                .try_iter()?
-        };
-        let mut futures = VecDeque::new();
-        for item in items {
-            let item = item?;
-            // SAFETY: the arguments are one object, or those of a tuple that `item` holds; attached.
-            let future = unsafe {
-                if single {
-                    let args = [item.as_ptr()];
-                    submit_call(
-                        slf.as_ptr(),
-                        crew,
-                        hidden_future,
-                        function.as_ptr(),
-                        args.as_ptr(),
-                        1,
-                        std::ptr::null_mut(),
-                    )
-                } else {
-                    let args: Vec<_> = item
-                        .cast::<PyTuple>()?
-                        .iter_borrowed()
-                        .map(|arg| arg.as_ptr())
-                        .collect();
-                    submit_call(
-                        slf.as_ptr(),
-                        crew,
-                        hidden_future,
-                        function.as_ptr(),
-                        args.as_ptr(),
-                        args.len(),
-                        std::ptr::null_mut(),
-                    )
-                }
-            };
-            if future.is_null() {
-                return Err(PyErr::take(py).unwrap_or_else(|| PyMemoryError::new_err(())));
+        items::each(iterables, timeout.as_ref(), |args| {
+            // SAFETY: the arguments are alive meanwhile; attached.
+            unsafe {
+                submit_call(
+                    slf.as_ptr(),
+                    crew,
+                    hidden_future,
+                    function.as_ptr(),
+                    args.as_ptr(),
+                    args.len(),
+                    std::ptr::null_mut(),
+                )
             }
-            // SAFETY: the reference is ours.
-            futures.push_back(unsafe { Held::from_owned(future) });
-        }
-        Ok(Results::new(futures, limit))
+        })
     }
 
     /// Why it takes no more calls: "" while it does, or "shutdown", "exit", "broken".

@@ -12,6 +12,7 @@ use super::protocol::form;
 use super::start::Starter;
 use crate::futures::face;
 use crate::futures::future::{FutureCore, future_of};
+use crate::futures::results::Results;
 use crate::held::Held;
 use crate::hot;
 use crew::Crew;
@@ -325,7 +326,7 @@ impl ProcessPoolCore {
         function: &Bound<'_, PyAny>,
         iterables: &Bound<'_, PyTuple>,
         timeout: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
+    ) -> PyResult<Results> {
         map::map(slf, function, iterables, timeout.as_ref())
     }
 
