@@ -26,7 +26,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import TextIOWrapper
-from multiprocessing import get_context
 from pathlib import Path
 from queue import Queue
 from threading import BoundedSemaphore, Event, Lock, Thread
@@ -212,27 +211,29 @@ def analyse(folder: Path, names: Sequence[str], readers: int, parsers: int) -> I
                 submit(batch)
                 batch, size = [], 0
 
-    # spawn: a process that is forked while other threads hold locks would inherit the locks, held.
-    with (
-        Progress(len(names)) as progress,
-        ProcessPoolExecutor(parsers, get_context("spawn"), initializer=start_parser) as pool,
-        ThreadPoolExecutor(1, thread_name_prefix="batcher") as batching,
-        ThreadPoolExecutor(readers, thread_name_prefix="reader") as reading,
-    ):
-        missing = len(names)
-        try:
-            batching.submit(batch_up)
-            for name in names:
-                reading.submit(read_one, name)
-            while missing:
-                batch = results.get().result()
-                missing -= len(batch)
-                progress.add(parsed=len(batch))
-                yield from batch
-        finally:
-            stop.set()
-            reading.shutdown(cancel_futures=True)
-            sources.put(None)
+    with ProcessPoolExecutor(parsers, initializer=start_parser) as pool:
+        # The first call starts the processes, before there are other threads here: one that is forked (the default
+        # on Linux up to 3.13) while a thread holds a lock inherits the lock, held.
+        pool.submit(parse_batch, [])
+        with (
+            Progress(len(names)) as progress,
+            ThreadPoolExecutor(1, thread_name_prefix="batcher") as batching,
+            ThreadPoolExecutor(readers, thread_name_prefix="reader") as reading,
+        ):
+            missing = len(names)
+            try:
+                batching.submit(batch_up)
+                for name in names:
+                    reading.submit(read_one, name)
+                while missing:
+                    batch = results.get().result()
+                    missing -= len(batch)
+                    progress.add(parsed=len(batch))
+                    yield from batch
+            finally:
+                stop.set()
+                reading.shutdown(cancel_futures=True)
+                sources.put(None)
 
 
 def report(modules: Sequence[Module]) -> Iterator[str]:
