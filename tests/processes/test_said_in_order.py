@@ -1,6 +1,10 @@
-"""What workers print is there before the result that came after it."""
+"""What workers print and log is there before the result that came after it."""
 
+import logging
+import threading
+from collections.abc import Iterator
 from concurrent.futures import as_completed
+from time import monotonic, sleep
 
 import pytest
 
@@ -40,3 +44,84 @@ def test_prints_come_before_what_a_pool_of_multiprocessing_gives(
             assert pool.map(say, [number]) == [number]
             print("got", number)
     assert capsys.readouterr().out == "".join(f"said {n}\ngot {n}\n" for n in range(50))
+
+
+def log(number: int) -> int:
+    logging.getLogger("in.order").warning("logged %d", number)
+    return number
+
+
+class Kept(logging.Handler):
+    """Keeps what it handles, after a while."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sleep(self.seconds)
+        self.seen.append(record.getMessage())
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("in.order")
+    before = list(logger.handlers)
+    yield logger
+    logger.handlers[:] = before
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.002])
+def test_records_are_handled_before_the_result_is_given(logger: logging.Logger, seconds: float) -> None:
+    handler = Kept(seconds)
+    logger.addHandler(handler)
+    with ProcessPoolExecutor(2) as pool:
+        for number in range(100):
+            future = pool.submit(log, number)
+            if number % 3 == 0:  # by then the reader has it
+                sleep(0.003)
+            assert future.result(60) == number
+            assert handler.seen == [f"logged {number}"]
+            handler.seen.clear()
+        for number in pool.map(log, range(20)):
+            assert f"logged {number}" in handler.seen
+        handler.seen.clear()
+        told: list[bool] = []
+        future = pool.submit(log, 7)
+        future.add_done_callback(lambda _: told.append("logged 7" in handler.seen))
+    assert told == [True]
+
+
+def test_a_handler_of_records_may_wait_for_the_pool(logger: logging.Logger) -> None:
+    seen = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append((record.getMessage(), pool.submit(abs, -len(seen)).result(60)))
+
+    logger.addHandler(Handler())
+    with ProcessPoolExecutor(1) as pool:
+        for number in range(20):
+            assert pool.submit(log, number).result(60) == number
+            assert len(seen) == number + 1
+    assert seen == [(f"logged {number}", number) for number in range(20)]
+
+
+def test_who_has_a_result_does_not_wait_long_for_a_slow_handler(logger: logging.Logger) -> None:
+    lock = threading.Lock()
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with lock:
+                pass
+
+    logger.addHandler(Handler())
+    with ProcessPoolExecutor(1) as pool:
+        pool.submit(abs, 1).result(60)
+        with lock:
+            future = pool.submit(log, 1)
+            sleep(0.5)  # the reader has gone to the handler, which waits for this thread
+            start = monotonic()
+            assert future.result(60) == 1
+            assert monotonic() - start < 30

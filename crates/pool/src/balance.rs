@@ -61,6 +61,13 @@ impl Policy {
         out.extend(moved.map(|task| Action::Reclaim(WorkerId(key), *task)));
     }
 
+    /// Starts one more worker, if there may be one: a call came that would have had it, and cannot be sent.
+    pub fn start_another(&mut self, out: &mut Vec<Action>) {
+        if !self.closed {
+            self.start_one(out);
+        }
+    }
+
     /// Starts all workers that there may be, ahead of any task.
     pub fn fill(&mut self, out: &mut Vec<Action>) {
         while !self.closed && !self.broken && self.workers.len() < self.settings.workers {

@@ -228,7 +228,12 @@ class context_starter:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return ContextProcess(process)
+        try:
+            return ContextProcess(process)
+        except BaseException:  # it cannot be watched
+            process.terminate()
+            process.join()
+            raise
 
 
 class _Passed:

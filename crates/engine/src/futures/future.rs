@@ -119,6 +119,15 @@ impl FutureCore {
         door::wait(py, &site, limit, &reason)
     }
 
+    /// Whether what its process has logged has been handled.
+    #[inline]
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.origin
+            .as_ref()
+            .is_none_or(|driver| driver.logs.are_handled())
+    }
+
     /// The outcome, when it is there; None if the cell has been taken over.
     ///
     /// # Errors
@@ -132,6 +141,9 @@ impl FutureCore {
         let mut limit = Some(limit);
         loop {
             if let Some(outcome) = self.cell.value() {
+                if let Some(driver) = &self.origin {
+                    driver.hear(py);
+                }
                 return Ok(Some(outcome));
             }
             if self.cell.is_manual() {

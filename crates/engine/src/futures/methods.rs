@@ -28,6 +28,7 @@ unsafe extern "C" fn result(
         let args = Args::new(args, count, names);
         if args.none()
             && let Some(outcome) = core.cell.value()
+            && core.has_heard()
         {
             return give(outcome);
         }

@@ -31,7 +31,12 @@ impl Driver {
             inside.starting += 1;
             drop(inside);
             let born = self.bear(py, id);
+            if let (Some(py), Err(error)) = (py, &born) {
+                // It is kept, and would keep all that the frames hold.
+                error.set_traceback(py, None);
+            }
             let mut news = News::default();
+            let mut before = None;
             let mut guard = self.inside.lock();
             let inside = &mut *guard;
             inside.starting -= 1;
@@ -50,7 +55,11 @@ impl Driver {
                 }
                 Err(error) => {
                     inside.why = format!("A worker process could not be started: {error}");
-                    inside.start_error = Some(inside.why.clone());
+                    before = if py.is_some() {
+                        inside.start_error.replace(error)
+                    } else {
+                        Some(error)
+                    };
                     inside.policy.died(id, None, &mut inside.out);
                     if inside.policy.is_broken() {
                         inside.gate = super::Gate::Broken;
@@ -60,6 +69,7 @@ impl Driver {
             inside.carry_out(clock::now(), &mut news);
             inside.publish(&mut news);
             drop(guard);
+            drop(before);
             let _: News = self.after(news);
         }
         if !self.reader_is_there.swap(true, Ordering::AcqRel) {

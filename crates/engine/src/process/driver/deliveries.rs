@@ -6,6 +6,7 @@
 
 use super::inside::News;
 use super::{Driver, Gate};
+use crate::door;
 use crate::futures::future::FutureCore;
 use crate::futures::observer::{self, Ear};
 use crate::futures::outcome::Outcome;
@@ -13,10 +14,47 @@ use crate::futures::{collector::Collector, face};
 use crate::held::Held;
 use crate::process::outcome::{self, Opened, Packed};
 use plait_core::cell::Few;
-use plait_core::clock;
+use plait_core::clock::{self, Nanos};
 use pyo3::intern;
 use pyo3::prelude::*;
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// So long at most somebody who has a result waits until what was logged before it has been handled by another thread,
+const PATIENCE: Nanos = 100_000_000;
+/// looking again each so often.
+const AGAIN: Duration = Duration::from_micros(50);
+
+thread_local! {
+    /// This thread is within [`Driver::serve_soon`].
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How many log records were read from the rings, and how many of them were handled.
+///
+/// Results are not held up until they are, since a handler may wait for one. Instead, who takes a result first works off
+/// what was logged before it, or waits for who does.
+#[derive(Debug, Default)]
+pub struct Logs {
+    read: AtomicU64,
+    handled: AtomicU64,
+}
+
+impl Logs {
+    /// One more was read; before what follows it in the ring.
+    pub fn read(&self) {
+        self.read.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether none waits.
+    #[inline]
+    #[must_use]
+    pub fn are_handled(&self) -> bool {
+        self.handled.load(Ordering::Acquire) == self.read.load(Ordering::Acquire)
+    }
+}
 
 /// What anybody who is attached may do.
 #[derive(Debug)]
@@ -76,9 +114,37 @@ impl Driver {
         drop((spent, forgotten, remains));
     }
 
+    /// Sees to it that what was logged before now is handled, or waits a little while another thread does: for who takes a result.
+    #[inline]
+    pub fn hear(self: &Arc<Self>, py: Python<'_>) {
+        if !self.logs.are_handled() {
+            self.hear_those(py, self.logs.read.load(Ordering::Acquire));
+        }
+    }
+
+    #[cold]
+    fn hear_those(self: &Arc<Self>, py: Python<'_>, all: u64) {
+        let is_enough = || self.logs.handled.load(Ordering::Acquire) >= all;
+        if SERVES.get() || self.is_foreign() {
+            return;
+        }
+        let until = clock::now() + PATIENCE;
+        loop {
+            self.serve_soon_until(py, is_enough);
+            if is_enough() || clock::now() >= until {
+                return;
+            }
+            door::detached(py, || std::thread::sleep(AGAIN));
+        }
+    }
+
     /// Works off what runs no code of the program's that could wait. One thread does at a time.
     pub fn serve_soon(self: &Arc<Self>, py: Python<'_>) {
-        loop {
+        self.serve_soon_until(py, || false);
+    }
+
+    fn serve_soon_until(self: &Arc<Self>, py: Python<'_>, is_enough: impl Fn() -> bool) {
+        while !is_enough() {
             let mut inside = self.inside.lock();
             if inside.soon_is_busy {
                 return;
@@ -89,8 +155,14 @@ impl Driver {
             inside.soon_is_busy = true;
             drop(inside);
             let said = matches!(one, Soon::Output(..));
+            let logged = matches!(one, Soon::Log(_));
+            let around = SERVES.replace(true);
             if let Err(error) = self.see_to(py, one) {
                 error.write_unraisable(py, None);
+            }
+            SERVES.set(around);
+            if logged {
+                self.logs.handled.fetch_add(1, Ordering::Release);
             }
             let mut inside = self.inside.lock();
             inside.soon_is_busy = false;
@@ -165,6 +237,9 @@ impl Driver {
 
     fn serve_calls(self: &Arc<Self>, py: Python<'_>) {
         loop {
+            if !self.inside.lock().calls.is_empty() {
+                self.hear(py);
+            }
             let mut inside = self.inside.lock();
             if inside.calls_are_busy || inside.calls.is_empty() {
                 return;

@@ -114,6 +114,7 @@ impl Inside {
                 true
             }
             up::LOG => {
+                self.logs.read();
                 self.soon.push_back(Soon::Log(bytes.into()));
                 true
             }

@@ -1,7 +1,7 @@
 //! What is behind the latch: the policy, the calls, the workers; and how the policy's actions are carried out.
 
 use super::Gate;
-use super::deliveries::{Soon, Telling};
+use super::deliveries::{Logs, Soon, Telling};
 use super::functions::{Function, Functions};
 use super::job::Job;
 use super::settling::Obituary;
@@ -11,6 +11,7 @@ use crate::process::start::Handle;
 use crate::process::telemetry::Sums;
 use plait_core::Batch;
 use plait_pool::{Action, Nanos, Policy, TaskId, WorkerId};
+use pyo3::PyErr;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -96,9 +97,9 @@ pub struct Inside {
     pub dead: Vec<WorkerId>,
     pub soon: VecDeque<Soon>,
     pub soon_is_busy: bool,
-    /// So many prints have not been passed on: what ends meanwhile is completed after them. (Not log records: what handles
-    /// them may wait for a result.)
+    /// So many prints have not been passed on: what ends meanwhile is completed after them. (Not log records: see [`Logs`].)
     pub said: usize,
+    pub logs: Arc<Logs>,
     pub calls: VecDeque<Telling>,
     pub calls_are_busy: bool,
     pub gate: Gate,
@@ -106,7 +107,7 @@ pub struct Inside {
     /// So many workers in a row were killed by somebody.
     pub struck: u32,
     /// Why the last worker could not be started that could not.
-    pub start_error: Option<String>,
+    pub start_error: Option<PyErr>,
     pub kill_with: i32,
     pub obituary: Obituary,
     pub memory_limit: Option<u64>,
@@ -118,7 +119,7 @@ pub struct Inside {
 impl Inside {
     /// For a policy that has not begun.
     #[must_use]
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: Policy, logs: Arc<Logs>) -> Self {
         Self {
             policy,
             out: Vec::new(),
@@ -136,6 +137,7 @@ impl Inside {
             soon: VecDeque::new(),
             soon_is_busy: false,
             said: 0,
+            logs,
             calls: VecDeque::new(),
             calls_are_busy: false,
             gate: Gate::Open,
@@ -329,6 +331,7 @@ impl Inside {
             _calls: std::mem::take(&mut self.calls),
             _jobs: std::mem::take(&mut self.jobs),
             _workers: std::mem::take(&mut self.workers),
+            _start_error: self.start_error.take(),
         }
     }
 
@@ -349,6 +352,7 @@ pub struct Remains {
     _calls: VecDeque<Telling>,
     _jobs: Vec<Option<Job>>,
     _workers: Vec<Option<Box<Worker>>>,
+    _start_error: Option<PyErr>,
 }
 
 impl Inside {

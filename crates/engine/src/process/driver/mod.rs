@@ -111,6 +111,7 @@ pub struct Driver {
     pub arena: Arc<Arena>,
     /// When the reader's sleep ends by itself.
     pub sleeps_until: AtomicU64,
+    pub logs: Arc<deliveries::Logs>,
     pub reader_is_there: AtomicBool,
     pub role: std::sync::Mutex<super::reader::Role>,
     /// All is settled and delivered, and every worker gone.
@@ -153,7 +154,8 @@ impl Driver {
     /// The system's: no memory, no descriptors.
     pub fn new(settings: Settings, starter: Starter, hello: Vec<u8>) -> std::io::Result<Arc<Self>> {
         let (poller, eventfd) = super::reader::poller()?;
-        let mut inside = Inside::new(Policy::new(settings.policy));
+        let logs = Arc::default();
+        let mut inside = Inside::new(Policy::new(settings.policy), Arc::clone(&logs));
         inside.memory_limit = settings.memory_limit;
         Ok(Arc::new(Self {
             inside: Latch::new(inside),
@@ -169,6 +171,7 @@ impl Driver {
             hello,
             arena: Arena::new(Limits::default()),
             sleeps_until: AtomicU64::new(0),
+            logs,
             reader_is_there: AtomicBool::new(false),
             role: std::sync::Mutex::default(),
             over: EventWord::new(),
@@ -308,10 +311,27 @@ impl Driver {
         number
     }
 
+    /// A call cannot be sent: a worker is started for it even so, as the standard library does, for programs that count on it.
+    pub fn start_for_unsent(self: &Arc<Self>, py: Python<'_>) {
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        if self.settings.eager {
+            inside.policy.fill(&mut inside.out);
+        } else {
+            inside.policy.start_another(&mut inside.out);
+        }
+        let mut news = News::default();
+        inside.carry_out(clock::now(), &mut news);
+        drop(guard);
+        if news.starts {
+            self.serve_starts(Some(py));
+        }
+    }
+
     /// Starts all workers that there may be.
     ///
     /// # Errors
-    /// `RuntimeError` that says why one of them could not be started.
+    /// What the last one raised that could not be started.
     pub fn start_all(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         let mut news = News::default();
         let mut guard = self.inside.lock();
@@ -320,10 +340,8 @@ impl Driver {
         inside.carry_out(clock::now(), &mut news);
         drop(guard);
         self.serve_starts(Some(py));
-        match std::mem::take(&mut self.inside.lock().start_error) {
-            None => Ok(()),
-            Some(why) => Err(pyo3::exceptions::PyRuntimeError::new_err(why)),
-        }
+        let error = self.inside.lock().start_error.take();
+        error.map_or(Ok(()), Err)
     }
 
     /// Whether the task runs in a worker now.

@@ -155,6 +155,7 @@ pub unsafe fn submit_call(
                 if gate != Gate::Open {
                     return refuse(py, slf, gate);
                 }
+                driver.start_for_unsent(py);
                 deliveries::finish_unsent(&future, core, error)?;
                 Ok(future.into_ptr())
             }),
