@@ -166,7 +166,12 @@ class Calls(_pool.Pool):
         length = len(iterable)
         if chunksize is None:
             chunksize = -(-length // (self._processes * 4))
-        chunk = map_chunk if mapper is _pool.mapstar else starmap_chunk  # type: ignore[attr-defined]
+        stars = mapper is not _pool.mapstar  # type: ignore[attr-defined]
+        if chunksize == 1:
+            # The function by itself, which is sent to each worker once.
+            futures = list(self._singly(func, iterable, stars))
+            return MapResult(self, futures, list, callback, error_callback)
+        chunk = starmap_chunk if stars else map_chunk
         futures = list(self._chunks(chunk, func, iterable, chunksize)) if length else []
         return MapResult(self, futures, _flat, callback, error_callback)
 
@@ -221,14 +226,16 @@ class Calls(_pool.Pool):
             return result
         return (item for items in result for item in items)
 
-    def _singly(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Iterator[Future[Any]]:
+    def _singly(
+        self, func: Callable[..., Any], iterable: Iterable[Any], stars: bool = False
+    ) -> Iterator[Future[Any]]:
         submit = self._submit
         try:
             for item in iterable:
                 if self._feeds.stopped:
                     yield failed(terminated())
                     return
-                yield submit(func, item)
+                yield submit(func, *item) if stars else submit(func, item)
         except Exception as error:
             yield failed(error)
 

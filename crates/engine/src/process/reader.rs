@@ -178,7 +178,8 @@ impl Driver {
             }
             let idles = news.found == 0 && self.is_idle_with_spent();
             if news.calls || news.deaths || idles || news.wants_python() {
-                let alone = news.calls && role.threads == 1;
+                // A callback, or what handles a log record, may wait for what is to be read.
+                let alone = role.threads == 1 && (news.calls || !self.logs.are_handled());
                 drop(role);
                 if alone {
                     spawn(&self);
