@@ -16,6 +16,8 @@ say       = @printf '\033[1m== %s\033[0m\n' "$(1)"
 RUST_SRC := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 TOOLS    := $(VENV)/.tools
 ENGINE   := $(VENV)/.engine-$(PROFILE)
+# As pip does when it installs: else PYTHONDONTWRITEBYTECODE has plait, and only plait, compiled by each process that starts.
+COMPILE   = $(BIN)/python -m compileall -q python/plait
 NO_PYTHON := --workspace --exclude plait-engine
 
 # An interpreter other than the first has a venv and a target directory of its own.
@@ -32,6 +34,7 @@ help:  ## list the commands
 
 demo:  ## build, then run a real program on the standard library and on plait
 	@$(MAKE) --no-print-directory build PROFILE=release
+	@$(COMPILE)
 	$(call say,examples/codebase.py on the standard library and on plait)
 	@$(BIN)/plait compare examples/codebase.py
 
@@ -76,6 +79,7 @@ test-all: test  ## make test, then test-python on every other CPython found
 
 bench: ## plait against the standard library and its rivals, in one run; ROWS=loop,queue picks some, KEEP=1 keeps them
 	@$(MAKE) --no-print-directory build PROFILE=release
+	@$(COMPILE)
 	$(call say,benchmarks: plait beside the standard library)
 	@$(BIN)/python -m pip install -q --group bench || echo "the rivals could not be installed: rows without them say so"
 	@$(BIN)/python -m benchmarks $(if $(ROWS),--rows "$(ROWS)") $(if $(KEEP),--keep)
