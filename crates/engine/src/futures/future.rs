@@ -128,6 +128,14 @@ impl FutureCore {
             .is_none_or(|driver| driver.logs.are_handled())
     }
 
+    /// Sees to it that it is handled, or waits a little while another thread does.
+    #[inline]
+    pub fn hear(&self, py: Python<'_>) {
+        if let Some(driver) = &self.origin {
+            driver.hear(py);
+        }
+    }
+
     /// The outcome, when it is there; None if the cell has been taken over.
     ///
     /// # Errors
@@ -141,9 +149,7 @@ impl FutureCore {
         let mut limit = Some(limit);
         loop {
             if let Some(outcome) = self.cell.value() {
-                if let Some(driver) = &self.origin {
-                    driver.hear(py);
-                }
+                self.hear(py);
                 return Ok(Some(outcome));
             }
             if self.cell.is_manual() {

@@ -153,7 +153,10 @@ impl FutureCore {
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>) -> PyResult<()> {
         match slf.get().cell.observe(Ear::Callback(r#fn.into())) {
             Observe::Added => Ok(()),
-            Observe::Done(ear) => observer::call_back(slf.as_any(), Few::from_buf([ear])),
+            Observe::Done(ear) => {
+                slf.get().hear(slf.py());
+                observer::call_back(slf.as_any(), Few::from_buf([ear]))
+            }
             Observe::Manual(ear) => {
                 let callback = ear.object().bind(slf.py()).to_owned();
                 face::call_stdlib(slf.as_any(), "add_done_callback", Some(&callback)).map(drop)

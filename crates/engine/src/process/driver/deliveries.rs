@@ -237,9 +237,6 @@ impl Driver {
 
     fn serve_calls(self: &Arc<Self>, py: Python<'_>) {
         loop {
-            if !self.inside.lock().calls.is_empty() {
-                self.hear(py);
-            }
             let mut inside = self.inside.lock();
             if inside.calls_are_busy || inside.calls.is_empty() {
                 return;
@@ -247,6 +244,7 @@ impl Driver {
             inside.calls_are_busy = true;
             let all = std::mem::take(&mut inside.calls);
             drop(inside);
+            self.hear(py);
             for one in all {
                 if let Err(error) = tell(py, one) {
                     let logged = face::get(py, intern!(py, "_worker_failed"))
