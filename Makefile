@@ -27,7 +27,7 @@ export PIP_QUIET = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all chaos conformance conformance-long bench lint format types wheel clean tools
+.PHONY: help demo build test test-rust test-loom test-pytest test-python test-all fuzz chaos conformance conformance-long bench lint format types wheel clean tools
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,15 @@ test-pytest: $(ENGINE)  ## Python tests
 conformance: $(ENGINE)  ## CPython's own tests on plait; SUITES="test_queue ..." picks some
 	$(call say,CPython's own tests on plait)
 	@$(BIN)/python -m conformance $(SUITES)
+
+# libFuzzer and AddressSanitizer are in the stable compiler, behind a switch.
+fuzz: tools  ## random bytes, led by coverage, for the ring's reader; SECONDS=300 makes it longer
+	$(call say,fuzzing what reads shared memory for $(SECONDS) s)
+	@mkdir -p target/fuzz/corpus
+	@cd crates/ring/fuzz && RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=../../../target/fuzz RUSTFLAGS="-Zsanitizer=address -Ccodegen-units=1 \
+	  -Cdebug-assertions -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)" \
+	  cargo run -q --release --target $$(rustc -vV | sed -n 's/^host: //p') -- ../../../target/fuzz/corpus \
+	  -artifact_prefix=../../../target/fuzz/ -max_total_time=$(SECONDS) -max_len=512 -verbosity=0 -print_final_stats=1
 
 chaos: $(ENGINE)  ## kill, stop and harm workers while thousands of calls are made; SECONDS=300 makes it longer
 	$(call say,chaos on $$($(BIN)/python -V))
