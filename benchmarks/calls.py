@@ -5,6 +5,17 @@ from typing import Any
 END = None
 
 
+class Point:
+    """What needs pickle."""
+
+    def __init__(self, x: int, y: int) -> None:
+        self.x = x
+        self.y = y
+
+    def __repr__(self) -> str:
+        return f"Point({self.x}, {self.y})"
+
+
 def noop(*values: object) -> None:
     """Nothing."""
 

@@ -7,7 +7,7 @@ from multiprocessing import Pipe
 from typing import Any
 
 from benchmarks import contenders
-from benchmarks.calls import END, consume, consume_many, echo, produce
+from benchmarks.calls import END, Point, consume, consume_many, echo, produce
 from benchmarks.contenders import BASELINE, CANDIDATE
 from benchmarks.pools import context, ours
 from benchmarks.row import Group, Run
@@ -15,7 +15,8 @@ from benchmarks.row import Group, Run
 GROUP = Group("Processes: queues")
 SIMPLE_QUEUE, FASTER_FIFO = "SimpleQueue", "faster-fifo"
 BATCH = 200
-OBJECT = {"numbers": (1, 2, 3), "nested": [None, {"a": 1.5}]}
+CONTAINERS = {"numbers": (1, 2, 3), "nested": [None, {"a": 1.5}]}
+OBJECT = {**CONTAINERS, "point": Point(1, 2)}
 
 
 def _queue(name: str) -> Any:
@@ -119,6 +120,14 @@ _add(
     floor=25,
     goal=55,
     others={SIMPLE_QUEUE: 15, FASTER_FIFO: 1},
+)
+_add(
+    "process_queue_containers",
+    "Queue, one producer, one consumer, a dict with a tuple, a list and a dict",
+    partial(_one_to_one, item=CONTAINERS),
+    SIMPLE_QUEUE,
+    floor=4,
+    goal=7,
 )
 _add(
     "process_queue_objects",

@@ -7,7 +7,7 @@ from itertools import repeat
 from multiprocessing import Pipe
 from typing import Any
 
-from benchmarks.calls import noop, same, share, work
+from benchmarks.calls import Point, noop, same, share, work
 from benchmarks.contenders import BASELINE, CANDIDATE
 from benchmarks.pools import POOL, Processes, beside_a_burner, context, our_pool, processes
 from benchmarks.row import Group, Run
@@ -15,7 +15,8 @@ from benchmarks.row import Group, Run
 GROUP = Group("Processes: a pool of two")
 BATCH = 500  # calls at a time
 SIMPLE = (1, "two", b"three", 4.0, None, True)
-PICKLED = {"numbers": (1, 2, 3), "nested": [None, {"a": 1.5}]}
+CONTAINERS = {"numbers": (1, 2, 3), "nested": [None, {"a": 1.5}]}
+PICKLED = {**CONTAINERS, "point": Point(1, 2)}
 EXECUTORS = (BASELINE, CANDIDATE)
 
 
@@ -97,6 +98,14 @@ _add(
     floor=20,
     goal=45,
     others={POOL: 10},
+)
+_add(
+    "process_submit_all_containers",
+    "submit all then results, a dict with a tuple, a list and a dict",
+    EXECUTORS,
+    _submit_all(same, CONTAINERS),
+    floor=12,
+    goal=20,
 )
 _add(
     "process_submit_all_pickled",

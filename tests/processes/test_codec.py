@@ -2,6 +2,7 @@
 
 import copyreg
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import pytest
@@ -116,6 +117,52 @@ def test_a_reducer_of_the_program_is_asked(pool: ProcessPoolExecutor):
     finally:
         del copyreg.dispatch_table[np.ndarray]
     assert told(pool.submit(same, np.arange(3)).result()) == told(np.arange(3))
+
+
+class Both:
+    """Two arrays in an object that needs pickle."""
+
+    def __init__(self) -> None:
+        self.small, self.large = np.arange(3), np.full(100_000, 7, dtype="u1")
+
+
+def test_buffers_in_an_object(pool: ProcessPoolExecutor):
+    for value in (Both(), pool.submit(same, Both()).result()):
+        back = pool.submit(same, value).result()
+        assert np.array_equal(back.small, value.small)
+        assert np.array_equal(back.large, value.large)
+        assert back.small.flags.writeable
+        assert not back.large.flags.writeable
+
+
+class Reluctant:
+    """Counts how often it is pickled, and raises what it was given."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.asked = 0
+
+    def __reduce__(self) -> Any:
+        self.asked += 1
+        raise self.error
+
+
+def test_what_a_reducer_raises_is_the_calls_and_it_is_asked_once(pool: ProcessPoolExecutor):
+    reluctant = Reluctant(ValueError("not now"))
+    with pytest.raises(ValueError, match="not now"):
+        pool.submit(same, reluctant).result()
+    assert reluctant.asked == 1
+    with pytest.raises(TypeError, match="never"):
+        pool.submit(same, Reluctant(TypeError("never"))).result()
+    assert pool.submit(same, lambda: 5).result()() == 5
+
+
+def test_a_reducer_for_multiprocessing_is_asked(pool: ProcessPoolExecutor):
+    ForkingPickler.register(Reluctant, lambda reluctant: (str, ("reduced",)))
+    try:
+        assert pool.submit(same, [Reluctant(ValueError())]).result() == ["reduced"]
+    finally:
+        del ForkingPickler._extra_reducers[Reluctant]
 
 
 VALUES = [

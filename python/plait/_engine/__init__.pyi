@@ -345,7 +345,6 @@ class ProcessWorker:
     def use(
         self,
         loads: Callable[..., Any],
-        dumps: Callable[[Any], tuple[bytes, list[Any]]],
         failed: Callable[[str, BaseException, Any], bytes],
         stop: type[BaseException],
     ) -> None: ...

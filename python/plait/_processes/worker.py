@@ -130,12 +130,7 @@ def _ignore(number: int, frame: object) -> None:
 
 def _set_up(worker: ProcessWorker, hello: dict[str, Any]) -> None:
     failures = _PoolFailures() if hello.get("style") == "pool" else _Failures()
-    worker.use(pickling.loads, _dumps, failures, TaskInterrupted)
-
-
-def _dumps(value: object) -> tuple[bytes, list[Any]]:
-    # The parent has the main module that it names.
-    return pickling.dumps(value, False)
+    worker.use(pickling.loads, failures, TaskInterrupted)
 
 
 def _status(end: SystemExit) -> int:

@@ -84,7 +84,10 @@ unsafe impl Sync for Exported {}
 
 impl Exported {
     /// In any contiguous order: the pickle knows which.
-    fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    ///
+    /// # Errors
+    /// `BufferError` if it is in pieces.
+    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         Self::with(object, ffi::PyBUF_ANY_CONTIGUOUS)
     }
 

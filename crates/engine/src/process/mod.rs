@@ -14,12 +14,14 @@
 //! | `pidfds` | processes by descriptor, for Python | the parent |
 //! | `zygote` | the requests of a zygote's parent | the zygote |
 //! | `extent` | large values in segments | both |
+//! | `pickled` | pickles of what the codec does not know | both |
 
 pub mod board;
 pub mod codec;
 pub mod driver;
 pub mod extent;
 pub mod outcome;
+pub mod pickled;
 pub mod pidfds;
 pub mod pool;
 pub mod protocol;

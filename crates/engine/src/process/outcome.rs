@@ -9,7 +9,6 @@ use super::telemetry::Telemetry;
 use super::{codec, driver::functions::CallText};
 use crate::door;
 use crate::held::{Held, HeldSlot};
-use crate::shared::pickling::is_plain;
 use plait_core::Latch;
 use plait_ring::Parcel;
 use pyo3::exceptions::PyRuntimeError;
@@ -20,15 +19,10 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3::{PyTraverseError, PyVisit};
 use smallvec::SmallVec;
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Results that are shorter lie in the outcome itself.
 const SHORT: usize = 24;
-/// So many values are looked at to find out whether all are plain.
-const LOOKED_AT: usize = 64;
-/// Of pickles.
-const PROTOCOL: u8 = 5;
 
 /// Why a call has no result.
 #[derive(Debug)]
@@ -220,22 +214,6 @@ fn broken(py: Python<'_>, error: PyErr) -> PyErr {
 fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     LOADS.import(py, "plait._processes.pickling", "loads")
-}
-
-/// A value that consists of plain ones, pickled in one piece; None if it does not: what has reducers, or names what a
-/// worker has not, is for `plait._processes.pickling`.
-///
-/// # Errors
-/// What pickling raises.
-pub fn dumps_plain<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    if !is_plain(value, &Cell::new(LOOKED_AT)) {
-        return Ok(None);
-    }
-    let dumped = DUMPS
-        .import(value.py(), "_pickle", "dumps")?
-        .call1((value, PROTOCOL))?;
-    Ok(Some(dumped.cast_into()?))
 }
 
 /// `plait._processes.pickling`.

@@ -14,6 +14,8 @@ use std::cell::{Cell, RefCell};
 
 /// So many values are looked at to find out whether all are plain.
 const LOOKED_AT: usize = 64;
+/// Of pickles with buffers beside them.
+const PROTOCOL: u8 = 5;
 /// A longer pickle is read where it lies.
 const LONG: usize = 64 << 10;
 
@@ -164,9 +166,35 @@ pub fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     }
     let file = parts.new_file.bind(py).call0()?;
     let pickler = parts.pickler.bind(py).call1((&file,))?;
+    dump_with(object, parts, &file, &pickler)
+}
+
+fn dump_with<'py>(
+    object: &Bound<'py, PyAny>,
+    parts: &Parts,
+    file: &Bound<'py, PyAny>,
+    pickler: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let py = object.py();
     pickler.setattr(intern!(py, "dispatch_table"), reducers(py, parts)?)?;
     pickler.call_method1(intern!(py, "dump"), (object,))?;
     Ok(file.call_method0(intern!(py, "getvalue"))?.cast_into()?)
+}
+
+/// As [`dumps`], by protocol 5, with `beside(buffer) -> bool` asked for each buffer whether it stays in the pickle.
+///
+/// # Errors
+/// What pickling raises.
+pub fn dumps_beside<'py>(
+    object: &Bound<'py, PyAny>,
+    beside: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let py = object.py();
+    let parts = parts(py)?;
+    let file = parts.new_file.bind(py).call0()?;
+    // Protocol, fix_imports, buffer_callback.
+    let pickler = parts.pickler.bind(py).call1((&file, PROTOCOL, true, beside))?;
+    dump_with(object, parts, &file, &pickler)
 }
 
 /// The object whose pickle lies in `bytes`.

@@ -8,12 +8,11 @@ use crate::process::driver::Driver;
 use crate::process::driver::functions::{self, Found};
 use crate::process::driver::job::Body;
 use crate::process::protocol::{LONGEST, NO_FUNCTION, form};
-use crate::process::{extent, outcome};
+use crate::process::{extent, pickled};
 use plait_ring::Offer;
 use pyo3::ffi::PyObject;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use std::cell::RefCell;
 
 /// What of a call goes into its record.
@@ -80,7 +79,7 @@ pub unsafe fn call(
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { pickled(py, driver, callable, args, positional, names) }
+    unsafe { not_simple(py, driver, callable, args, positional, names) }
 }
 
 /// The number of a callable, which is given one if it may have one.
@@ -104,7 +103,7 @@ fn number(driver: &Driver, callable: &Bound<'_, PyAny>) -> PyResult<Option<u32>>
 }
 
 #[cold]
-unsafe fn pickled(
+unsafe fn not_simple(
     py: Python<'_>,
     driver: &Driver,
     callable: *mut PyObject,
@@ -211,13 +210,12 @@ unsafe fn beside(
 /// # Errors
 /// What pickling raises; `MemoryError`.
 fn dumps(py: Python<'_>, driver: &Driver, value: &Bound<'_, PyTuple>) -> PyResult<(Body, Option<Offer>)> {
-    if let Some(data) = outcome::dumps_plain(value)?
+    if let Some(data) = pickled::dumps_plain(value)?
         && data.as_bytes().len() <= LONGEST
     {
         return Ok((Body::from_slice(data.as_bytes()), None));
     }
-    let dumped = outcome::pickling(py)?.call_method1(intern!(py, "dumps"), (value, driver.by_value))?;
-    let (data, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = dumped.extract()?;
+    let (data, buffers) = pickled::dumps(value, driver.by_value)?;
     let bytes = data.as_bytes();
     if bytes.len() <= LONGEST && buffers.is_empty() {
         return Ok((Body::from_slice(bytes), None));

@@ -5,7 +5,7 @@ use super::{ProcessWorker, filled};
 use crate::held::Held;
 use crate::process::codec::{self, Walk};
 use crate::process::extent::{self, Unpacked};
-use crate::process::outcome::dumps_plain;
+use crate::process::pickled;
 use crate::process::protocol::{
     COPY, CallHead, LONGEST, NO_FUNCTION, ResultHead, SAY_STARTED, form, how, up,
 };
@@ -74,7 +74,6 @@ impl Functions {
 /// What is done in Python, looked up once.
 pub struct Hooks<'py> {
     loads: Bound<'py, PyAny>,
-    dumps: Bound<'py, PyAny>,
     failed: Bound<'py, PyAny>,
 }
 
@@ -95,7 +94,6 @@ impl<'py> Calls<'py> {
     pub fn new(py: Python<'py>, worker: &ProcessWorker) -> PyResult<Self> {
         let hooks = Hooks {
             loads: filled(&worker.hooks.loads, py)?.to_owned(),
-            dumps: filled(&worker.hooks.dumps, py)?.to_owned(),
             failed: filled(&worker.hooks.failed, py)?.to_owned(),
         };
         Ok(Self {
@@ -272,7 +270,7 @@ fn send_pickled<'py>(
         extent::pack_simple(py, &calls.arena, &simple, &walk.into_beside(), &mut body)
             .map(|offer| Packed::Large(body, offer))
     } else {
-        pickled(py, calls, &value)
+        pickle(py, calls, &value)
     };
     match packed {
         Ok(packed) => {
@@ -285,15 +283,15 @@ fn send_pickled<'py>(
 }
 
 /// A value that is for pickle.
-fn pickled<'py>(py: Python<'py>, calls: &Calls<'py>, value: &Bound<'py, PyAny>) -> PyResult<Packed<'py>> {
-    dumps_plain(value).and_then(|plain| {
+fn pickle<'py>(py: Python<'py>, calls: &Calls<'py>, value: &Bound<'py, PyAny>) -> PyResult<Packed<'py>> {
+    pickled::dumps_plain(value).and_then(|plain| {
         if let Some(data) = plain
             && data.as_bytes().len() <= LONGEST
         {
             return Ok(Packed::Here(data));
         }
-        let both = calls.hooks.dumps.call1((value,))?;
-        let (data, buffers): (Bound<'py, PyBytes>, Bound<'py, PyList>) = both.extract()?;
+        // The parent has the main module that it names.
+        let (data, buffers) = pickled::dumps(value, false)?;
         pack(py, calls, data, &buffers)
     })
 }

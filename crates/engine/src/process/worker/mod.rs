@@ -72,8 +72,6 @@ pub struct ProcessWorker {
 struct Hooks {
     /// `loads(data, *, buffers=())`
     loads: HeldSlot,
-    /// `dumps(value) -> (data, buffers)`
-    dumps: HeldSlot,
     /// `failed(where, error, value) -> data`: the pickled exception that the caller gets.
     failed: HeldSlot,
     /// The exception that an interrupt raises.
@@ -81,8 +79,8 @@ struct Hooks {
 }
 
 impl Hooks {
-    fn all(&self) -> [&HeldSlot; 4] {
-        [&self.loads, &self.dumps, &self.failed, &self.stop]
+    fn all(&self) -> [&HeldSlot; 3] {
+        [&self.loads, &self.failed, &self.stop]
     }
 }
 
@@ -171,17 +169,11 @@ impl ProcessWorker {
         Ok(filled(&self.hello, py)?.to_owned())
     }
 
-    /// What is done in Python: loads(data, *, buffers=()); dumps(value) -> (data, buffers); failed(where, error, value) -> data,
+    /// What is done in Python: loads(data, *, buffers=()); failed(where, error, value) -> data,
     /// `where` being "call", "arguments" or "result"; stop, the exception that an interrupted call gets.
     #[pyo3(name = "use")]
-    fn use_(
-        &self,
-        loads: Bound<'_, PyAny>,
-        dumps: Bound<'_, PyAny>,
-        failed: Bound<'_, PyAny>,
-        stop: Bound<'_, PyAny>,
-    ) {
-        for (slot, hook) in self.hooks.all().into_iter().zip([loads, dumps, failed, stop]) {
+    fn use_(&self, loads: Bound<'_, PyAny>, failed: Bound<'_, PyAny>, stop: Bound<'_, PyAny>) {
+        for (slot, hook) in self.hooks.all().into_iter().zip([loads, failed, stop]) {
             slot.replace(Some(hook.into()));
         }
     }
