@@ -189,7 +189,8 @@ def test_arrays_through_a_queue():
     for array in ARRAYS:
         queue.put(array)
         back = queue.get()
-        assert told(back)[:2] == told(array)[:2]
+        # Up to 3.13 the default protocol of pickle has numpy swap foreign bytes.
+        assert told(back)[:2] == told(ForkingPickler.loads(ForkingPickler.dumps(array)))[:2]
         assert back.flags.writeable
         assert back.tolist() == array.tolist()
     queue.close()
