@@ -1,4 +1,4 @@
-"""Classes that travel by value: pickled and unpickled once, and again when they have changed."""
+"""Functions and classes that travel by value: pickled and unpickled once, and again when they have changed."""
 
 import subprocess
 import sys
@@ -9,6 +9,7 @@ import pytest
 
 from plait._processes import by_value, pickling
 from plait.concurrent.futures import ProcessPoolExecutor
+from plait.multiprocessing.pool import Pool
 
 
 @pytest.fixture
@@ -118,3 +119,29 @@ def test_classes_of_main_come_back_as_they_are() -> None:
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("2\n", "")
+
+
+def test_a_function_by_value_is_pickled_once_for_all_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pickled = []
+    original = pickling.dumps_function
+
+    def noting(fn: object, by_value: bool = True) -> bytes:
+        pickled.append(fn)
+        return original(fn, by_value)
+
+    monkeypatch.setattr(pickling, "dumps_function", noting)
+    offset = 5
+
+    def shifted(number: int) -> int:
+        return number + offset
+
+    wanted = [number + 5 for number in range(100)]
+    with ProcessPoolExecutor(1) as executor:
+        assert list(executor.map(shifted, range(100), chunksize=10)) == wanted
+        assert len(pickled) == 1
+    pickled.clear()
+    with Pool(1) as pool:
+        assert pool.map(shifted, range(100), chunksize=10) == wanted
+        assert list(pool.imap(shifted, range(100), 10)) == wanted
+        assert pool.starmap(lambda a, b: a - b, [(3, 2)] * 100, 10) == [1] * 100
+        assert len(pickled) == 3

@@ -12,7 +12,7 @@ from multiprocessing import util
 from multiprocessing.pool import CLOSE, RUN, TERMINATE
 from typing import TYPE_CHECKING, Any
 
-from plait._processes.chunks import map_chunk, starmap_chunk
+from plait._processes.chunks import map_chunk, of_chunks, starmap_chunk
 from plait.multiprocessing._results import (
     AsyncResult,
     IMapIterator,
@@ -179,13 +179,14 @@ class Calls(_pool.Pool):
         self, chunk: Callable[..., Any], func: Callable[..., Any], iterable: Iterable[Any], chunksize: int
     ) -> Iterator[Future[Any]]:
         submit = self._submit
+        call, before = of_chunks(chunk, func)
         try:
             items = iter(iterable)
             while part := tuple(islice(items, chunksize)):
                 if self._feeds.stopped:
                     yield failed(terminated())
                     return
-                yield submit(chunk, func, part)
+                yield submit(call, *before, part)
         except Exception as error:
             yield failed(error)
 

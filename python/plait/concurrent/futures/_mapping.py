@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from plait._processes.chunks import starmap_chunk
+from plait._processes.chunks import of_chunks, starmap_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -156,7 +156,8 @@ def in_chunks(
     """The results of a map whose calls are made `chunksize` together, each chunk as one call."""
     calls = zip(*iterables, strict=False)
     chunks = iter(lambda: tuple(islice(calls, chunksize)), ())
-    return _flat(run(executor, starmap_chunk, (repeat(fn), chunks), timeout, buffersize))
+    call, before = of_chunks(starmap_chunk, fn)
+    return _flat(run(executor, call, (*map(repeat, before), chunks), timeout, buffersize))
 
 
 def _flat(lists: Iterator[list[_T]]) -> Generator[_T, None, None]:

@@ -3,6 +3,7 @@
 //! worker is buried by the reader, and what Python owns of it let go of later.
 
 use super::Driver;
+use super::deliveries::Soon;
 use super::inside::{Corpse, Inside, News};
 use super::settling::Obituary;
 use super::worker::Worker;
@@ -70,6 +71,9 @@ impl Driver {
                 Some(py) => exit_code(py, handle),
                 None => handle.status_detached(),
             });
+            if let Some(py) = py {
+                self.hear_why(py, id);
+            }
             let corpse = self.take_out(id, exitcode);
             self.arena.gone(id.to_bits());
             if py.is_none() {
@@ -79,6 +83,22 @@ impl Driver {
                 });
             }
             self.serve_starts(py);
+        }
+    }
+
+    /// What an initializer raised may have come with the end: that is why the pool is broken, and not the end.
+    fn hear_why(self: &Arc<Self>, py: Python<'_>, id: WorkerId) {
+        let mut news = News::default();
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        inside.drain_to_end(id, clock::now(), &mut news);
+        inside.publish(&mut news);
+        let at = inside.soon.iter().position(|one| matches!(one, Soon::Unfit(..)));
+        let unfit = at.and_then(|at| inside.soon.remove(at));
+        drop(guard);
+        let _: News = self.after(news);
+        if let Some(Err(error)) = unfit.map(|one| self.see_to(py, one)) {
+            error.write_unraisable(py, None);
         }
     }
 

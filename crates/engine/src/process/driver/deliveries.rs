@@ -170,7 +170,7 @@ impl Driver {
         }
     }
 
-    fn see_to(self: &Arc<Self>, py: Python<'_>, one: Soon) -> PyResult<()> {
+    pub(super) fn see_to(self: &Arc<Self>, py: Python<'_>, one: Soon) -> PyResult<()> {
         match one {
             Soon::Sinks(future, ears, failed) => {
                 tell_sinks(&future.into_bound(py), &ears, failed);
