@@ -9,6 +9,8 @@ use crate::guarded::Guarded;
 use crate::hot;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::{PyClass, PyClassInitializer};
 use std::ffi::c_void;
 
 /// How many of a type are kept.
@@ -86,27 +88,46 @@ unsafe extern "C" fn free_timer(memory: *mut c_void) {
 /// `MemoryError`.
 #[inline]
 pub fn make(py: Python<'_>, value: Handle) -> PyResult<Bound<'_, Handle>> {
+    // SAFETY: that is the allocation of handles; their class is frozen.
+    unsafe { filled(py, alloc_handle, value) }
+}
+
+/// An object of exactly `T`, with `value` in it.
+///
+/// # Safety
+/// `alloc` allocates for exactly `T`, a frozen class whose instances have a place for weak references.
+///
+/// # Errors
+/// `MemoryError`.
+#[inline]
+pub(in crate::asyncio) unsafe fn filled<T: PyClass<BaseType = PyAny, Frozen = True> + Sync>(
+    py: Python<'_>,
+    alloc: ffi::allocfunc,
+    value: T,
+) -> PyResult<Bound<'_, T>>
+where
+    PyClassInitializer<T>: From<T>,
+{
     if cfg!(Py_GIL_DISABLED) {
         return Bound::new(py, value);
     }
-    let class = py.get_type::<Handle>().as_type_ptr();
     // SAFETY: attached. Of the layout (a frozen class) the value has to be filled in; the place for weak references
     // is null in new memory, and was left null by the object before.
     unsafe {
-        let object = alloc_handle(class, 0);
+        let object = alloc(py.get_type::<T>().as_type_ptr(), 0);
         if object.is_null() {
             return Err(PyErr::fetch(py));
         }
-        let place: *const Handle = hot::this::<Handle>(object);
+        let place: *const T = hot::this::<T>(object);
         place.cast_mut().write(value);
         Ok(Bound::from_owned_ptr(py, object).cast_into_unchecked())
     }
 }
 
-/// `tp_dealloc` of exactly [`Handle`].
-unsafe extern "C" fn dealloc_handle(object: *mut PyObject) {
-    // SAFETY: called by the interpreter, attached, when the last reference has gone. What a handle holds is `Held`, which
-    // needs no attaching of PyO3's to be dropped.
+/// `tp_dealloc` of `T`, whose values hold nothing that needs attaching of PyO3's to be dropped (`Held` does not), and whose
+/// instances have a place for weak references.
+pub(in crate::asyncio) unsafe extern "C" fn dealloc<T: PyClass<Frozen = True> + Sync>(object: *mut PyObject) {
+    // SAFETY: called by the interpreter, attached, when the last reference has gone.
     unsafe {
         let class = ffi::Py_TYPE(object);
         ffi::PyObject_GC_UnTrack(object.cast());
@@ -116,9 +137,11 @@ unsafe extern "C" fn dealloc_handle(object: *mut PyObject) {
         if !(*weak).is_null() {
             ffi::PyObject_ClearWeakRefs(object);
         }
-        let value: *const Handle = hot::this::<Handle>(object);
+        let value: *const T = hot::this::<T>(object);
         value.cast_mut().drop_in_place();
-        free_handle(object.cast());
+        if let Some(free) = (*class).tp_free {
+            free(object.cast());
+        }
         ffi::Py_DECREF(class.cast());
     }
 }
@@ -137,7 +160,7 @@ pub fn init(py: Python<'_>) {
     unsafe {
         (*handle).tp_alloc = Some(alloc_handle);
         (*handle).tp_free = Some(free_handle);
-        (*handle).tp_dealloc = Some(dealloc_handle);
+        (*handle).tp_dealloc = Some(dealloc::<Handle>);
         (*timer).tp_alloc = Some(alloc_timer);
         (*timer).tp_free = Some(free_timer);
     }

@@ -29,42 +29,8 @@ unsafe extern "C" fn free(memory: *mut c_void) {
 /// # Errors
 /// `MemoryError`.
 pub(super) fn make(py: Python<'_>, value: Timeout) -> PyResult<Bound<'_, Timeout>> {
-    if cfg!(Py_GIL_DISABLED) {
-        return Bound::new(py, value);
-    }
-    // SAFETY: attached. Of the layout (a frozen class) the value has to be filled in; the place for weak references is null in
-    // new memory, and was left null by the object before.
-    unsafe {
-        let object = alloc(py.get_type::<Timeout>().as_type_ptr(), 0);
-        if object.is_null() {
-            return Err(PyErr::fetch(py));
-        }
-        let place: *const Timeout = hot::this::<Timeout>(object);
-        place.cast_mut().write(value);
-        Ok(Bound::from_owned_ptr(py, object).cast_into_unchecked())
-    }
-}
-
-/// `tp_dealloc`, also of what derives from it in Python.
-unsafe extern "C" fn dealloc(object: *mut PyObject) {
-    // SAFETY: called by the interpreter, attached, when the last reference has gone. What a timeout holds is `Held`, which needs
-    // no attaching of PyO3's to be dropped.
-    unsafe {
-        let class = ffi::Py_TYPE(object);
-        ffi::PyObject_GC_UnTrack(object.cast());
-        let weak = object
-            .byte_offset((*class).tp_weaklistoffset)
-            .cast::<*mut PyObject>();
-        if !(*weak).is_null() {
-            ffi::PyObject_ClearWeakRefs(object);
-        }
-        let value: *const Timeout = hot::this::<Timeout>(object);
-        value.cast_mut().drop_in_place();
-        if let Some(free) = (*class).tp_free {
-            free(object.cast());
-        }
-        ffi::Py_DECREF(class.cast());
-    }
+    // SAFETY: that is the allocation of timeouts; their class is frozen.
+    unsafe { memory::filled(py, alloc, value) }
 }
 
 unsafe extern "C" fn timeout(
@@ -141,7 +107,7 @@ pub fn init(py: Python<'_>) -> PyResult<()> {
         unsafe {
             (*class).tp_alloc = Some(alloc);
             (*class).tp_free = Some(free);
-            (*class).tp_dealloc = Some(dealloc);
+            (*class).tp_dealloc = Some(memory::dealloc::<Timeout>);
         }
     }
     hot::install(
