@@ -4,6 +4,8 @@ import gc
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -278,6 +280,29 @@ def test_one_that_is_dropped_while_it_runs_warns_and_ends():
 def test_a_failing_initializer_is_told():
     with Pool(1, fail, ("no",)) as pool, pytest.raises(Exception, match="initializ|terminated abruptly"):
         pool.apply(square)
+
+
+REFUSED = """
+import types
+from plait.multiprocessing.pool import Pool
+
+class Refused:
+    def __init__(self, **given): pass
+    def start(self): raise PermissionError("no more processes")
+
+try:
+    Pool(5, context=types.SimpleNamespace(Process=Refused))
+except PermissionError as error:
+    print(error)
+"""
+
+
+def test_one_whose_processes_cannot_be_started_says_so():
+    # The pool is over at once, and the thread that clears up after it may come before whoever asks what was wrong:
+    # now and then in the first pool of a process, on the free-threaded build.
+    for _ in range(8):
+        ran = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, timeout=60)
+        assert (ran.stdout, ran.stderr) == ("no more processes\n", "")
 
 
 def test_threads_have_the_same_face():

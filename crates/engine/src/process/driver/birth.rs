@@ -78,9 +78,9 @@ impl Driver {
         self.wake_if_over();
     }
 
-    /// Waits, a moment at a time, until no worker is being started by another thread.
-    pub fn wait_for_starts(&self, py: Python<'_>) {
-        while self.inside.lock().starting > 0 {
+    /// Waits, a moment at a time, until no worker is being started by another thread; `own` of those counted are the caller's.
+    pub fn wait_for_starts(&self, py: Python<'_>, own: usize) {
+        while self.inside.lock().starting > own {
             door::detached(py, || std::thread::sleep(std::time::Duration::from_micros(200)));
         }
     }

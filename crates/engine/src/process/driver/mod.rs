@@ -336,11 +336,19 @@ impl Driver {
         let mut news = News::default();
         let mut guard = self.inside.lock();
         let inside = &mut *guard;
+        // Until the error is taken the pool is not over: the reader would end, and take it away.
+        inside.starting += 1;
         inside.policy.fill(&mut inside.out);
         inside.carry_out(clock::now(), &mut news);
         drop(guard);
         self.serve_starts(Some(py));
-        let error = self.inside.lock().start_error.take();
+        // The reader may have taken some of them upon itself.
+        self.wait_for_starts(py, 1);
+        let mut inside = self.inside.lock();
+        inside.starting -= 1;
+        let error = inside.start_error.take();
+        drop(inside);
+        self.wake_if_over();
         error.map_or(Ok(()), Err)
     }
 
