@@ -23,3 +23,16 @@ def test_what_comes_behind_a_long_call_goes_to_another_worker(quick: int, waits:
         assert [future.result(60) for future in futures] == [0, 1, 8]
         assert not long.done(), f"they took {time.monotonic() - begin} s"
         long.cancel()
+
+
+def test_a_worker_that_is_up_before_it_is_expected_is_heard() -> None:
+    # One in thirty was, and its calls waited for the long one.
+    for _ in range(50):
+        with ProcessPoolExecutor(2) as pool:
+            long = pool.submit(tasks.nap, 30)
+            quick = pool.submit(pow, 2, 3)
+            begin = time.monotonic()
+            while not quick.done() and time.monotonic() < begin + 20:
+                time.sleep(0.002)
+            assert quick.done()
+            long.cancel()

@@ -37,6 +37,7 @@ impl Driver {
             }
             let mut news = News::default();
             let mut before = None;
+            let mut missed = false;
             let mut guard = self.inside.lock();
             let inside = &mut *guard;
             inside.starting -= 1;
@@ -48,6 +49,11 @@ impl Driver {
                         inside.workers.resize_with(place + 1, || None);
                     }
                     inside.workers[place] = Some(Box::new(worker));
+                    // What it did before it stood there was told to a reader that did not know it.
+                    missed = inside.has_records();
+                    if inside.worker(id).is_some_and(|its| its.process.has_ended()) {
+                        inside.has_ended(id, &mut news);
+                    }
                     if inside.policy.is_broken() {
                         // It was given up while it came to be.
                         inside.out.push(plait_pool::Action::Kill(id));
@@ -71,6 +77,9 @@ impl Driver {
             drop(guard);
             drop(before);
             let _: News = self.after(news);
+            if missed {
+                self.wake_reader();
+            }
         }
         if !self.reader_is_there.swap(true, Ordering::AcqRel) {
             reader::spawn(self);
