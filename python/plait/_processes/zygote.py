@@ -39,6 +39,7 @@ _LATER = [
     "multiprocessing.connection",
     "multiprocessing.spawn",
     "plait._processes.by_value",
+    "plait._processes.plain",
     "traceback",
 ]
 

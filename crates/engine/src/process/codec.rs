@@ -1,5 +1,5 @@
 //! Simple values as bytes: exact int (of 64 bits), str, bytes, float, bool and None, tuples, lists and dicts of a few of
-//! them (`nested`), arrays of numpy (`arrays`). All else is for pickle.
+//! them (`nested`), arrays of numpy (`arrays`), objects of a program's own classes (`instances`). All else is for pickle.
 //!
 //! A value is a tag and its bytes, little-endian; nothing is aligned.
 //!
@@ -14,6 +14,7 @@
 //! | 11 | dict | how many u32, key and value of each |
 //! | 12 | array | kind u8 (see `arrays`), whether it can be written to u8, dimensions u8, each of them u64, length u32, the bytes |
 //! | 13 | array, its bytes in the next of the buffers that lie beside | as 12, up to the dimensions |
+//! | 14 | object | length u16, module and name of its class with a zero between them, its `__dict__` as 11 |
 //!
 //! What a call's arguments are is said in `calls`. Strings are not made UTF-8: that would be kept with the object, and
 //! surrogates have none.
@@ -22,6 +23,7 @@
 
 mod arrays;
 mod calls;
+mod instances;
 mod nested;
 
 pub use calls::{Arguments, decode_call, decode_call_with, encode_call};
@@ -48,6 +50,7 @@ const LIST: u8 = 10;
 const DICT: u8 = 11;
 const ARRAY: u8 = 12;
 const ARRAY_BESIDE: u8 = 13;
+const INSTANCE: u8 = 14;
 
 /// A value as it stands in a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +68,8 @@ enum Token<'a> {
     /// So many pairs.
     Dict(usize),
     Array(arrays::Array<'a>),
+    /// Where its class is found; its dict follows.
+    Instance(&'a [u8]),
 }
 
 impl<'a> Token<'a> {
@@ -116,6 +121,11 @@ impl<'a> Token<'a> {
                 let (array, rest) = arrays::Array::read(*tag == ARRAY_BESIDE, rest)?;
                 (Self::Array(array), rest)
             }
+            INSTANCE => {
+                let (length, rest) = rest.split_first_chunk()?;
+                let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
+                (Self::Instance(name), rest)
+            }
             _ => return None,
         };
         Some((token, rest))
@@ -149,7 +159,7 @@ impl<'a> Token<'a> {
                     to.copy_from_nonoverlapping(data.as_ptr(), data.len());
                     text(width, to, data.len() / width as usize)
                 }
-                Self::Tuple(_) | Self::List(_) | Self::Dict(_) | Self::Array(_) => {
+                Self::Tuple(_) | Self::List(_) | Self::Dict(_) | Self::Array(_) | Self::Instance(_) => {
                     let (object, rest) = nested::make(py, self, rest, beside)?;
                     return Ok((object.into_ptr(), rest));
                 }

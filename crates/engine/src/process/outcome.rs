@@ -180,7 +180,7 @@ impl Packed {
 /// `BrokenProcessPool`, as in the standard library, from what unpickling raises.
 pub fn unpack<'py>(py: Python<'py>, form: u8, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     match form {
-        form::SIMPLE => codec::decode(py, bytes),
+        form::SIMPLE => codec::decode(py, bytes).map_err(|error| broken(py, error)),
         form::PICKLE => loads(py)?
             .call1((PyBytes::new(py, bytes),))
             .map_err(|error| broken(py, error)),
@@ -192,7 +192,9 @@ pub fn unpack<'py>(py: Python<'py>, form: u8, bytes: &[u8]) -> PyResult<Bound<'p
 
 fn unpack_large(py: Python<'_>, parcel: Parcel, copy: bool) -> PyResult<Bound<'_, PyAny>> {
     let (pickle, buffers) = match extent::unpack(py, parcel, copy)? {
-        Unpacked::Simple(bytes, mut beside) => return codec::decode_with(py, &bytes, &mut beside),
+        Unpacked::Simple(bytes, mut beside) => {
+            return codec::decode_with(py, &bytes, &mut beside).map_err(|error| broken(py, error));
+        }
         Unpacked::Pickle(pickle, buffers) => (pickle, buffers),
     };
     let named = PyDict::new(py);

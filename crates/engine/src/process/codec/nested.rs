@@ -1,12 +1,11 @@
-//! Containers of simple values: exact tuples, lists and dicts, of [`VALUES`] values in all.
+//! Containers of simple values: exact tuples, lists and dicts, of [`VALUES`] values in all, and objects that are dicts (`instances`).
 //!
 //! Pickle keeps identities: what stands twice in its argument is one object afterwards. Here nothing does, so what meets
 //! a container or an array twice leaves all of it to pickle; that ends cycles, too. (Strings and numbers
 //! may be two objects afterwards.) Keys of dicts are simple values that are no containers: to hash them runs no code of a
 //! program.
 
-use super::arrays;
-use super::{DICT, LIST, TUPLE, Token, garbled, read};
+use super::{DICT, LIST, TEXT_1, TEXT_2, TEXT_4, TUPLE, Token, arrays, garbled, instances, read};
 use crate::process::extent::Exported;
 use crate::process::protocol::LONGEST;
 use pyo3::ffi::{self, PyObject};
@@ -53,10 +52,16 @@ impl Walk {
         new
     }
 
-    fn enter(&mut self, object: *mut PyObject, values: usize) -> bool {
+    pub(super) fn enter(&mut self, object: *mut PyObject, values: usize) -> bool {
         self.values += values;
         self.depth += 1;
         self.values <= VALUES && self.depth <= DEEP && (values == 0 || self.meet(object))
+    }
+
+    /// All of the one that was entered last was simple.
+    pub(super) fn leave(&mut self) -> bool {
+        self.depth -= 1;
+        true
     }
 }
 
@@ -120,42 +125,69 @@ pub(super) unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>, walk: &mut Wal
             amend(at, count, to);
         } else if class == &raw mut ffi::PyDict_Type {
             let dict = object.cast_unchecked::<PyDict>();
-            if !walk.enter(dict.as_ptr(), 2 * dict.len()) {
-                return false;
-            }
-            let at = head(DICT, 0, to);
-            let mut count = 0;
-            let simple = with_critical_section(dict.as_any(), || {
-                let (mut at, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
-                // It may be changed meanwhile, as a list may: the iterators of pyo3 panic then.
-                while ffi::PyDict_Next(dict.as_ptr(), &raw mut at, &raw mut key, &raw mut value) != 0 {
-                    let py = dict.py();
-                    let (key, value) = (
-                        Bound::from_borrowed_ptr(py, key),
-                        Bound::from_borrowed_ptr(py, value),
-                    );
-                    let begin = to.len();
-                    let simple = count < VALUES
-                        && super::put(key.as_ptr(), to, walk)
-                        && to[begin] < TUPLE
-                        && super::put(value.as_ptr(), to, walk);
-                    if !simple {
-                        return false;
-                    }
-                    count += 1;
-                }
-                true
-            });
-            if !simple {
-                return false;
-            }
-            amend(at, count, to);
+            return put_dict(&dict, Keys::Any, to, walk);
         } else {
-            return arrays::put(&object, to, walk);
+            return instances::put(&object, to, walk) || arrays::put(&object, to, walk);
         }
     }
-    walk.depth -= 1;
-    to.len() <= 2 * LONGEST
+    walk.leave() && to.len() <= 2 * LONGEST
+}
+
+/// Which keys a dict may have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Keys {
+    /// Scalars.
+    Any,
+    /// Names of attributes, but for those that pickle asks an object for.
+    Names,
+}
+
+impl Keys {
+    /// Whether this encoded value may be one.
+    fn allow(self, key: &[u8]) -> bool {
+        match self {
+            Self::Any => key[0] < TUPLE,
+            Self::Names => matches!(key[0], TEXT_1 | TEXT_2 | TEXT_4) && !key[5..].starts_with(b"__"),
+        }
+    }
+}
+
+/// Appends a dict. False: it is not simple.
+pub(super) fn put_dict(dict: &Bound<'_, PyDict>, keys: Keys, to: &mut Vec<u8>, walk: &mut Walk) -> bool {
+    if !walk.enter(dict.as_ptr(), 2 * dict.len()) {
+        return false;
+    }
+    let at = head(DICT, 0, to);
+    let mut count = 0;
+    let simple = with_critical_section(dict.as_any(), || {
+        let (mut at, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: attached; the dict is alive, and what it hands out is held at once.
+        unsafe {
+            // It may be changed meanwhile, as a list may: the iterators of pyo3 panic then.
+            while ffi::PyDict_Next(dict.as_ptr(), &raw mut at, &raw mut key, &raw mut value) != 0 {
+                let py = dict.py();
+                let (key, value) = (
+                    Bound::from_borrowed_ptr(py, key),
+                    Bound::from_borrowed_ptr(py, value),
+                );
+                let begin = to.len();
+                let simple = count < VALUES
+                    && super::put(key.as_ptr(), to, walk)
+                    && keys.allow(&to[begin..])
+                    && super::put(value.as_ptr(), to, walk);
+                if !simple {
+                    return false;
+                }
+                count += 1;
+            }
+        }
+        true
+    });
+    if !simple {
+        return false;
+    }
+    amend(at, count, to);
+    walk.leave() && to.len() <= 2 * LONGEST
 }
 
 /// Returns where the count stands.
@@ -212,24 +244,49 @@ pub(super) fn make<'py, 'a>(
         }
         Token::Dict(count) => {
             let dict = PyDict::new(py);
-            for _ in 0..count {
-                if rest.first().is_none_or(|tag| *tag >= TUPLE) {
-                    return Err(garbled());
-                }
-                let (key, after) = read(py, rest, beside)?;
-                // SAFETY: new references, owned.
-                let key = unsafe { Bound::from_owned_ptr(py, key) };
-                let (value, after) = read(py, after, beside)?;
-                // SAFETY: as above.
-                let value = unsafe { Bound::from_owned_ptr(py, value) };
-                dict.set_item(key, value)?;
-                rest = after;
-            }
+            rest = fill_dict(&dict, Keys::Any, count, rest, beside)?;
             dict.into_any()
+        }
+        Token::Instance(name) => {
+            let (object, after) = instances::make(py, name, rest, beside)?;
+            rest = after;
+            object
         }
         Token::Array(array) => array.make(py, beside)?,
         _ => return Err(garbled()),
     };
     beside.depth -= 1;
     Ok((made, rest))
+}
+
+/// Puts so many keys and values into a dict; returns what follows them.
+///
+/// # Errors
+/// As [`super::decode`].
+pub(super) fn fill_dict<'py, 'a>(
+    dict: &Bound<'py, PyDict>,
+    keys: Keys,
+    count: usize,
+    mut rest: &'a [u8],
+    beside: &mut Beside<'py>,
+) -> PyResult<&'a [u8]> {
+    let py = dict.py();
+    for _ in 0..count {
+        if rest.len() < 5 && keys == Keys::Names || rest.is_empty() || !keys.allow(rest) {
+            return Err(garbled());
+        }
+        let (mut key, after) = read(py, rest, beside)?;
+        if keys == Keys::Names {
+            // SAFETY: an owned reference to a new str goes in, one comes out.
+            unsafe { ffi::PyUnicode_InternInPlace(&raw mut key) };
+        }
+        // SAFETY: new references, owned.
+        let key = unsafe { Bound::from_owned_ptr(py, key) };
+        let (value, after) = read(py, after, beside)?;
+        // SAFETY: as above.
+        let value = unsafe { Bound::from_owned_ptr(py, value) };
+        dict.set_item(key, value)?;
+        rest = after;
+    }
+    Ok(rest)
 }
