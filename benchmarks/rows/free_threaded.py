@@ -111,7 +111,7 @@ def small_work(number: int) -> int:
     return total
 
 
-BATCH = 100
+BATCH = 1000  # the start and the end of a map are lost in it
 
 
 @contextmanager
