@@ -305,7 +305,7 @@ def _put(owner: Any, name: str, after: Any, anew: bool) -> None:
 def _restore_unless_held() -> None:
     if is_installed():
         return
-    _on_import.unwatch()
+    _on_import.unwatch(_loaded)
     for patch in reversed(_patches.values()):
         if vars(patch.owner).get(patch.name, _Absent) is not patch.after:
             continue  # somebody has patched it since: it is theirs

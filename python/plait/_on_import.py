@@ -21,13 +21,17 @@ __all__ = ["is_complete", "unwatch", "watch"]
 
 class _Finder:
     def __init__(self) -> None:
-        self.names: frozenset[str] = frozenset()
-        self.tell: Callable[[str], None] = lambda name: None
+        self.watches: dict[Callable[[str], None], frozenset[str]] = {}
+
+    def tell(self, name: str) -> None:
+        for tell, names in list(self.watches.items()):
+            if name in names:
+                tell(name)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in self.names:
+        if not any(name in names for names in list(self.watches.values())):
             return None
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)
@@ -69,16 +73,16 @@ _ended: set[str] = set()  # modules loaded through here whose own code has come 
 
 
 def watch(names: Iterable[str], tell: Callable[[str], None]) -> None:
-    """Call `tell(name)` each time that one of `names` has been executed by an import. Replaces the watch before."""
-    _finder.names, _finder.tell = frozenset(names), tell
+    """Call `tell(name)` each time that one of `names` has been executed by an import. One watch for each `tell`."""
+    _finder.watches[tell] = frozenset(names)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 
 
-def unwatch() -> None:
+def unwatch(tell: Callable[[str], None]) -> None:
     """End the watch."""
-    _finder.names = frozenset()
-    if _finder in sys.meta_path:
+    _finder.watches.pop(tell, None)
+    if not _finder.watches and _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
 
 

@@ -16,11 +16,12 @@ import io
 import pickle
 import sys
 from _pickle import Pickler
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import ModuleType
+    from typing import Any
 
 __all__ = ["broken_result", "dumps", "dumps_exception", "dumps_function", "loads", "whole"]
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import io
-import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from multiprocessing import util
 from types import ModuleType
-from typing import Any, NoReturn
 
+from plait import _on_import
 from plait._engine import ProcessWorker
 from plait._processes import pickling
+
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 __all__ = ["TaskInterrupted", "be_a_child", "main"]
 
@@ -66,6 +67,8 @@ def _work(worker: ProcessWorker, hello: dict[str, Any] | None) -> int:
         if hello.get("initializer") is not None:
             hello["initializer"](*hello.get("initargs", ()))
     except BaseException as error:
+        import logging
+
         logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
         worker.unfit(_short(error, pickling.dumps_exception(error)))
         return 1
@@ -84,12 +87,27 @@ def _work(worker: ProcessWorker, hello: dict[str, Any] | None) -> int:
 def be_a_child() -> None:
     """What `multiprocessing` does with its own children at their beginning."""
     atexit._clear()
-    atexit.register(util._exit_function)  # type: ignore[attr-defined]
-    util._close_stdin()  # type: ignore[attr-defined]
+    if (util := sys.modules.get("multiprocessing.util")) is not None:  # else it comes with the import
+        atexit.register(util._exit_function)
+    _close_stdin()
     # Functions and classes of the program's main module find their globals here.
     main_module = ModuleType("__main__")
     main_module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = sys.modules["__mp_main__"] = main_module
+
+
+def _close_stdin() -> None:
+    """What a worker reads is nothing: the terminal is its parent's."""
+    if sys.stdin is None:
+        return
+    try:
+        sys.stdin.close()
+    except (OSError, ValueError):
+        pass
+    try:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    except OSError:
+        pass
 
 
 def _listen(worker: ProcessWorker) -> None:
@@ -101,11 +119,27 @@ def _listen(worker: ProcessWorker) -> None:
     faulthandler.enable(file=2)
     sys.stdout = _Stream(worker, 1)
     sys.stderr = _Stream(worker, 2)
-    logging.lastResort = _Forward(worker)
+    _listen_to_logs(worker)
+
+
+def _listen_to_logs(worker: ProcessWorker) -> None:
+    """At once, or when a task imports `logging`: that takes as long as all else that a worker imports."""
+
+    def forward(name: str) -> None:
+        from plait._processes import logs
+
+        logs.forward(worker)
+
+    if "logging" in sys.modules:
+        forward("logging")
+    else:
+        _on_import.watch({"logging"}, forward)
 
 
 def rehearse_listening() -> None:
     """What a worker does first with its signals and streams, without one."""
+    import logging
+
     before, handler = (sys.stdout, sys.stderr, logging.lastResort), signal.getsignal(signal.SIGINT)
     nobody: Any = _Nobody()
     try:
@@ -284,38 +318,3 @@ def _write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
-
-
-class _Forward(logging.Handler):
-    """Sends records for which the worker has no handler of its own to the parent, whose handlers get them."""
-
-    def __init__(self, worker: ProcessWorker) -> None:
-        super().__init__(logging.NOTSET)
-        self._worker = worker
-        self._stderr = logging.StreamHandler()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send the record, with its text made and everything left out that may have no pickle."""
-        try:
-            sent = self._prepared(record)
-            data = pickling.whole(sent, False)
-            if len(data) > _LONGEST:
-                sent.msg = sent.message = sent.msg[: _LONGEST // 8] + " [...]"
-                sent.exc_text = (sent.exc_text or "")[-_LONGEST // 8 :] or None
-                data = pickling.whole(sent, False)
-            if len(data) > _LONGEST or not self._worker.log(data):
-                self._stderr.emit(record)
-        except Exception:
-            self.handleError(record)
-
-    def _prepared(self, record: logging.LogRecord) -> logging.LogRecord:
-        text = record.getMessage()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = _FORMAT(record.exc_info)
-        sent = logging.makeLogRecord(record.__dict__)
-        sent.msg = sent.message = text
-        sent.args = sent.exc_info = None
-        return sent
-
-
-_FORMAT: Callable[[Any], str] = logging.Formatter().formatException

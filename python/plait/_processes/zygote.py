@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # What a worker imports before its first call.
-_NEEDED = (
-    "multiprocessing.resource_tracker",
-    "multiprocessing.util",
-    "plait._processes.handles",
-    "plait._processes.worker",
-)
+_NEEDED = ("multiprocessing.process", "plait._processes.handles", "plait._processes.worker")
 # What it may import at it. That takes longer than all else, so whoever waits for the first worker has it first.
 _LATER = [
     "importlib.util",
     "multiprocessing.connection",
+    "multiprocessing.resource_tracker",
     "multiprocessing.spawn",
+    "multiprocessing.util",
     "plait._processes.by_value",
+    "plait._processes.logs",
     "plait._processes.plain",
     "traceback",
 ]
 
+
+_WARNING = 30  # of logging
 
 _rehearsal = b""  # what a child is told that is nothing yet
 
@@ -136,12 +136,11 @@ def _child(nursery: _engine.Nursery) -> NoReturn:
 
 def _begin() -> None:
     """What a child can do before it knows what it is to be."""
-    from multiprocessing import util
-
     from plait._processes import worker
 
-    util._finalizer_registry.clear()  # type: ignore[attr-defined]
-    util._run_after_forkers()  # type: ignore[attr-defined]
+    if (util := sys.modules.get("multiprocessing.util")) is not None:
+        util._finalizer_registry.clear()
+        util._run_after_forkers()
     if (numpy := sys.modules.get("numpy")) is not None:  # preloaded: each worker its own numbers
         numpy.random.seed()
     worker.be_a_child()
@@ -180,7 +179,7 @@ def _become(
 ) -> str:
     """Make this process what its parent's children are; what it uses up of `fds` it takes out. Gives back `entry`."""
     import multiprocessing
-    from multiprocessing import process, resource_tracker, util
+    from multiprocessing import process
 
     from plait import _install
     from plait._processes.handles import zygote_process_name
@@ -199,6 +198,8 @@ def _become(
         os.environb.clear()
         os.environb.update(environment)
     if tracker:
+        from multiprocessing import resource_tracker
+
         resource_tracker._resource_tracker._fd = fds.pop(0)  # type: ignore[attr-defined]
     if installed != _install.is_installed():
         (_install.install if installed else _install.uninstall)()
@@ -214,11 +215,15 @@ def _become(
     module.ORIGINAL_DIR = orig_dir
     module._current_process = me
     module._parent_process = module._ParentProcess(*parent, sentinel)
-    if log_to_stderr:
-        util.log_to_stderr()
-    if log_level is not None:
-        util.get_logger().setLevel(log_level)
-    if levels:
+    if log_to_stderr or log_level is not None:
+        from multiprocessing import util
+
+        if log_to_stderr:
+            util.log_to_stderr()
+        if log_level is not None:
+            util.get_logger().setLevel(log_level)
+    # What it begins with needs no import.
+    if levels and (levels != [("", _WARNING)] or "logging" in sys.modules):
         import logging
 
         for name, level in levels:

@@ -20,6 +20,47 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Driver {
+    /// A call cannot be sent: a worker is started for it even so, as the standard library does, for programs that count on it.
+    pub fn start_for_unsent(self: &Arc<Self>, py: Python<'_>) {
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        if self.settings.eager {
+            inside.policy.fill(&mut inside.out);
+        } else {
+            inside.policy.start_another(&mut inside.out);
+        }
+        let mut news = News::default();
+        inside.carry_out(clock::now(), &mut news);
+        drop(guard);
+        if news.starts {
+            self.serve_starts(Some(py));
+        }
+    }
+
+    /// Starts all workers that there may be.
+    ///
+    /// # Errors
+    /// What the last one raised that could not be started.
+    pub fn start_all(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let mut news = News::default();
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        // Until the error is taken the pool is not over: the reader would end, and take it away.
+        inside.starting += 1;
+        inside.policy.fill(&mut inside.out);
+        inside.carry_out(clock::now(), &mut news);
+        drop(guard);
+        self.serve_starts(Some(py));
+        // The reader may have taken some of them upon itself.
+        self.wait_for_starts(py, 1);
+        let mut inside = self.inside.lock();
+        inside.starting -= 1;
+        let error = inside.start_error.take();
+        drop(inside);
+        self.wake_if_over();
+        error.map_or(Ok(()), Err)
+    }
+
     /// Starts the workers that the policy wants; without the interpreter, those that can be started so.
     #[cold]
     pub fn serve_starts(self: &Arc<Self>, py: Option<Python<'_>>) {

@@ -311,47 +311,6 @@ impl Driver {
         number
     }
 
-    /// A call cannot be sent: a worker is started for it even so, as the standard library does, for programs that count on it.
-    pub fn start_for_unsent(self: &Arc<Self>, py: Python<'_>) {
-        let mut guard = self.inside.lock();
-        let inside = &mut *guard;
-        if self.settings.eager {
-            inside.policy.fill(&mut inside.out);
-        } else {
-            inside.policy.start_another(&mut inside.out);
-        }
-        let mut news = News::default();
-        inside.carry_out(clock::now(), &mut news);
-        drop(guard);
-        if news.starts {
-            self.serve_starts(Some(py));
-        }
-    }
-
-    /// Starts all workers that there may be.
-    ///
-    /// # Errors
-    /// What the last one raised that could not be started.
-    pub fn start_all(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        let mut news = News::default();
-        let mut guard = self.inside.lock();
-        let inside = &mut *guard;
-        // Until the error is taken the pool is not over: the reader would end, and take it away.
-        inside.starting += 1;
-        inside.policy.fill(&mut inside.out);
-        inside.carry_out(clock::now(), &mut news);
-        drop(guard);
-        self.serve_starts(Some(py));
-        // The reader may have taken some of them upon itself.
-        self.wait_for_starts(py, 1);
-        let mut inside = self.inside.lock();
-        inside.starting -= 1;
-        let error = inside.start_error.take();
-        drop(inside);
-        self.wake_if_over();
-        error.map_or(Ok(()), Err)
-    }
-
     /// Whether the task runs in a worker now.
     #[must_use]
     pub fn is_running(&self, task: u64) -> bool {
