@@ -206,4 +206,4 @@ _WORKS: dict[str, Callable[[], AbstractContextManager[Run]]] = {
     **{name: partial(_works, name) for name in EXECUTORS},
     "ideal": _ideal,
 }
-GROUP.add("process_work", "tasks of 100 µs", _WORKS, batch=200, others={"ideal": 0.9})
+GROUP.add("process_work", "tasks of 100 µs", _WORKS, batch=1000, others={"ideal": 0.9})
