@@ -104,6 +104,12 @@ impl Events {
         })
     }
 
+    /// Whether the last poll found nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Whether the last poll found as many as there was place for: there may be more.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -24,6 +24,7 @@ pub(in crate::asyncio) mod memory;
 pub mod methods;
 pub mod ready;
 pub mod run;
+mod sleeping;
 pub mod timer_handle;
 
 pub use io::Direction;
@@ -66,6 +67,8 @@ pub struct LoopCore {
     /// Notified of what other threads bring, for a loop that spins before it sleeps; and what that has taught it.
     arrival: Waiter,
     spin: Spin,
+    /// The same for what comes at descriptors.
+    spin_at_poller: Spin,
     /// The process that made the poller: in a forked child it is the parent's, and is left alone.
     generation: u32,
     closed: AtomicBool,
@@ -133,6 +136,7 @@ impl LoopCore {
             waker,
             arrival: Waiter::thread(),
             spin: Spin::new(),
+            spin_at_poller: Spin::new(),
             generation: fork::generation(),
             closed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

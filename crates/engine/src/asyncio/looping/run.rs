@@ -5,15 +5,12 @@
 //! timers and hears signals only every [`PERIOD`]: not by looking at the clock each turn, but by counting the entries that it runs,
 //! and learning how many fit in a period ([`Pace`]). When nothing is ready it polls at once.
 //!
-//! Waking a core costs more than a turn. So a loop to which other threads bring work spins a moment before it sleeps in the poller, as far
-//! as that has paid, like a thread at the [door]; and as there, one that was woken lets its notifier detach first.
+//! How it sleeps is said in [`sleeping`](super::sleeping).
 
 use super::timer_handle::TimerHandle;
 use super::{Direction, Due, Entry, LoopCore};
-use crate::door;
 use plait_core::clock::{self, Nanos};
 use plait_core::fork;
-use plait_core::spin::BUDGET;
 use plait_reactor::poller::Events;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -290,28 +287,6 @@ impl LoopCore {
             return None;
         }
         Some(entry)
-    }
-
-    /// Sleeps in the poller; false if there was work before it came to that.
-    fn sleep(&self, py: Python<'_>, events: &mut Events, timeout: Option<Nanos>) -> PyResult<bool> {
-        if timeout.is_none_or(|timeout| timeout > BUDGET) && self.spin.pays() {
-            self.arrival.rearm();
-            if !self.ready.lock().is_empty() || door::spin_for(py, &self.arrival, &self.spin) {
-                return Ok(false);
-            }
-        }
-        self.arrival.rearm();
-        self.waker.about_to_sleep();
-        if !self.ready.lock().is_empty() {
-            self.waker.awake();
-            return Ok(false);
-        }
-        let done = door::sleep_for(py, &self.arrival, &self.spin, || {
-            self.poller.wait(events, timeout)
-        });
-        self.waker.awake();
-        done?;
-        Ok(true)
     }
 
     /// Puts the timers that are due in the queue.
