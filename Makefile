@@ -44,9 +44,10 @@ test:  ## everything: Rust tests, loom, lints, types, stubs, pytest, conformance
 	@$(MAKE) --no-print-directory build lint types test-rust test-loom test-pytest conformance PROFILE=quick
 	$(call say,all of it passed)
 
-test-rust: tools  ## Rust tests of the crates that need no Python
+test-rust: tools  ## Rust tests; those of the engine with Python in them, where it is a library
 	$(call say,cargo test)
 	@cargo test -q $(NO_PYTHON)
+	@.ci/engine-tests $(BIN)/python
 
 test-loom: tools  ## the lock-free parts under loom: every interleaving of small programs
 	$(call say,cargo test under loom)
