@@ -164,6 +164,32 @@ class TestMeasures:
         child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}], check=True)"
         assert self.trial(child).cpu >= 0.3
 
+    @pytest.mark.parametrize("side", ["stdlib", "plait"])
+    def test_cpu_time_and_memory_of_workers_that_nobody_waits_for(self, side: str) -> None:
+        code = "\n".join(
+            (
+                "import time, multiprocessing as mp",
+                "from concurrent.futures import ProcessPoolExecutor",
+                "def burn():",
+                "    data = bytes(range(256)) * 400_000",
+                "    while time.process_time() < 0.5: pass",
+                "    return len(data)",
+                "if __name__ == '__main__':",
+                "    context = None if 'plait' in str(ProcessPoolExecutor) else mp.get_context('fork')",
+                "    with ProcessPoolExecutor(1, mp_context=context) as pool: print(pool.submit(burn).result())",
+            )
+        )
+        trial = self.trial(code, side)
+        assert trial.stdout == b"102400000\n", trial.stderr
+        assert trial.cpu >= 0.4
+        assert trial.memory > 95 * 2**20
+
+    def test_a_process_that_outlives_the_program_is_left_alone(self) -> None:
+        begin = time.monotonic()
+        trial = self.trial("import os, time\nif os.fork() == 0: os.setsid(); time.sleep(15); os._exit(0)")
+        assert trial.status == 0
+        assert time.monotonic() - begin < 10
+
     def test_peak_memory(self) -> None:
         small, large = self.trial("pass").memory, self.trial("bytes(range(256)) * 400_000").memory
         assert small < 30 * 2**20

@@ -28,7 +28,7 @@ class Trial:
         int | None
     )  # as subprocess's returncode: negative for a signal; None: it was stopped at the time limit
     wall: float  # seconds
-    cpu: float  # seconds, user and system, of the program and the descendants that it waited for
+    cpu: float  # seconds, user and system, of the program and of what it started, but for what outlives it
     memory: int  # peak bytes of the largest process among these
 
     @property
@@ -45,17 +45,18 @@ def run(program: Program, side: Side, stdin: BinaryIO, timeout: float | None) ->
     """Run `program` on one side. `stdin` is read from its beginning; `timeout` is in seconds."""
     stdin.seek(0)
     command = [sys.executable, *_interpreter_flags(), *_prefix(side), *program.words()]
-    timekeeper = Path(__file__).with_name("timekeeper.py")
+    reaper = Path(__file__).with_name("reaper.py")
     read, write = os.pipe()
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr, open(read, "rb") as report:
         try:
             keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(timekeeper), str(write), *command],
+                [sys.executable, "-I", "-S", str(reaper), str(write), *command],
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 pass_fds=[write],
-                env={"PYTHONHASHSEED": "0", **os.environ},
+                # Workers would forget their peak memory after a long call, to tell what the next one takes.
+                env={"PYTHONHASHSEED": "0", "PLAIT_KEEP_PEAK": "1", **os.environ},
                 process_group=0,
             )
         finally:
@@ -73,14 +74,14 @@ def run(program: Program, side: Side, stdin: BinaryIO, timeout: float | None) ->
         output, errors = stdout.read(), stderr.read()
     if not line:
         return Trial(output, errors, None, 0.0, 0.0, 0)
-    wall, user, system, kib, status = line.split()
+    wall, user, system, kib, status, other_user, other_system, other_kib = line.split()
     return Trial(
         output,
         errors,
         os.waitstatus_to_exitcode(int(status)),
         float(wall),
-        float(user) + float(system),
-        int(kib) * 1024,
+        float(user) + float(system) + float(other_user) + float(other_system),
+        max(int(kib), int(other_kib)) * 1024,
     )
 
 
@@ -94,6 +95,6 @@ def _interpreter_flags() -> list[str]:
 
 
 def _kill(keeper: subprocess.Popen[bytes]) -> None:
-    """End the timekeeper and all that it has started, but for those that left its process group."""
+    """End the reaper and all that it has started, but for those that left its process group."""
     os.killpg(keeper.pid, signal.SIGKILL)
     keeper.wait()

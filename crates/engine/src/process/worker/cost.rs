@@ -11,6 +11,10 @@ const LONG: Nanos = 50_000;
 /// And the memory.
 const VERY_LONG: Nanos = 1_000_000;
 
+/// Where this is set, the process's peak memory is left as Linux counts it, for whoever measures the process from outside
+/// (`plait compare`); a call's peak is then that of all calls so far.
+const KEEP_PEAK: &str = "PLAIT_KEEP_PEAK";
+
 /// What a call took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
@@ -34,10 +38,11 @@ pub struct Clocks {
 
 impl Clocks {
     pub fn new() -> Self {
-        let forget = std::fs::OpenOptions::new()
-            .write(true)
-            .open("/proc/self/clear_refs")
-            .ok();
+        let mut forget = None;
+        if std::env::var_os(KEEP_PEAK).is_none() {
+            let mut options = std::fs::OpenOptions::new();
+            forget = options.write(true).open("/proc/self/clear_refs").ok();
+        }
         let mut clocks = Self {
             begun: 0,
             cpu: 0,
