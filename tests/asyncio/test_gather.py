@@ -38,6 +38,13 @@ def test_the_same_awaitable_twice_is_one_child() -> None:
     assert asyncio.run(main()) == ["c", "t", "c", "t", "x"]
 
 
+def test_the_same_awaitable_twice_is_one_child_where_only_the_arguments_hold_it() -> None:
+    async def main() -> list[Any]:
+        return await asyncio.gather(*[give("c")] * 3)
+
+    assert asyncio.run(main()) == ["c", "c", "c"]
+
+
 def test_nothing_gives_an_empty_list() -> None:
     async def main() -> list[Any]:
         return await asyncio.gather()
