@@ -6,7 +6,7 @@ END = None
 
 
 class Point:
-    """What needs pickle."""
+    """A plain class."""
 
     def __init__(self, x: int, y: int) -> None:
         self.x = x

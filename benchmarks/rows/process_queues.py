@@ -7,16 +7,15 @@ from multiprocessing import Pipe
 from typing import Any
 
 from benchmarks import contenders
-from benchmarks.calls import END, Point, consume, consume_many, echo, produce
+from benchmarks.calls import END, consume, consume_many, echo, produce
 from benchmarks.contenders import BASELINE, CANDIDATE
 from benchmarks.pools import context, ours
 from benchmarks.row import Group, Run
+from benchmarks.values import CONTAINERS, LEFT, PLAIN, SPEAKING
 
 GROUP = Group("Processes: queues")
 SIMPLE_QUEUE, FASTER_FIFO = "SimpleQueue", "faster-fifo"
 BATCH = 200
-CONTAINERS = {"numbers": (1, 2, 3), "nested": [None, {"a": 1.5}]}
-OBJECT = {**CONTAINERS, "point": Point(1, 2)}
 
 
 def _queue(name: str) -> Any:
@@ -130,9 +129,25 @@ _add(
     goal=7,
 )
 _add(
+    "process_queue_plain",
+    "Queue, one producer, one consumer, the same dict with an object of a plain class",
+    partial(_one_to_one, item=PLAIN),
+    SIMPLE_QUEUE,
+    floor=4,
+    goal=7,
+)
+_add(
     "process_queue_objects",
-    "Queue, one producer, one consumer, objects that need pickle",
-    partial(_one_to_one, item=OBJECT),
+    "Queue, one producer, one consumer, the same dict with a date and a decimal",
+    partial(_one_to_one, item=SPEAKING),
+    SIMPLE_QUEUE,
+    floor=4,
+    goal=7,
+)
+_add(
+    "process_queue_left",
+    "Queue, one producer, one consumer, the same dict with a deque, left to pickle",
+    partial(_one_to_one, item=LEFT),
     SIMPLE_QUEUE,
     floor=4,
     goal=7,

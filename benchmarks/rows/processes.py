@@ -7,16 +7,14 @@ from itertools import repeat
 from multiprocessing import Pipe
 from typing import Any
 
-from benchmarks.calls import Point, noop, same, share, work
+from benchmarks.calls import noop, same, share, work
 from benchmarks.contenders import BASELINE, CANDIDATE
 from benchmarks.pools import POOL, Processes, beside_a_burner, context, our_pool, processes
 from benchmarks.row import Group, Run
+from benchmarks.values import CONTAINERS, LEFT, PLAIN, SIMPLE, SPEAKING
 
 GROUP = Group("Processes: a pool of two")
 BATCH = 500  # calls at a time
-SIMPLE = (1, "two", b"three", 4.0, None, True)
-CONTAINERS = {"numbers": (1, 2, 3), "nested": [None, {"a": 1.5}]}
-PICKLED = {**CONTAINERS, "point": Point(1, 2)}
 EXECUTORS = (BASELINE, CANDIDATE)
 
 
@@ -108,18 +106,34 @@ _add(
     goal=20,
 )
 _add(
-    "process_submit_all_pickled",
-    "submit all then results, arguments that need pickle",
+    "process_submit_all_plain",
+    "submit all then results, the same dict with an object of a plain class",
     EXECUTORS,
-    _submit_all(same, PICKLED),
+    _submit_all(same, PLAIN),
+    floor=12,
+    goal=20,
+)
+_add(
+    "process_submit_all_pickled",
+    "submit all then results, the same dict with a date and a decimal",
+    EXECUTORS,
+    _submit_all(same, SPEAKING),
+    floor=12,
+    goal=20,
+)
+_add(
+    "process_submit_all_left",
+    "submit all then results, the same dict with a deque, left to pickle",
+    EXECUTORS,
+    _submit_all(same, LEFT),
     floor=12,
     goal=20,
 )
 _add(
     "process_map_pickled",
-    "map, chunks of 1, arguments that need pickle",
+    "map, chunks of 1, a dict with a date and a decimal",
     (*EXECUTORS, POOL),
-    _map(same, [PICKLED] * BATCH),
+    _map(same, [SPEAKING] * BATCH),
     others={POOL: 4},
 )
 
@@ -147,14 +161,14 @@ def _pool_map(name: str) -> Iterator[Run]:
     with our_pool(name) as pool:
 
         def run(n: int) -> object:
-            return len(pool.pool.map(same, repeat(PICKLED, n)))
+            return len(pool.pool.map(same, repeat(SPEAKING, n)))
 
         yield run
 
 
 GROUP.add(
     "process_pool_map",
-    "Pool.map, automatic chunks, arguments that need pickle",
+    "Pool.map, automatic chunks, a dict with a date and a decimal",
     {POOL: partial(_pool_map, POOL), CANDIDATE: partial(_pool_map, CANDIDATE)},
     floor=1.2,
     goal=2,

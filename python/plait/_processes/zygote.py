@@ -37,7 +37,7 @@ _LATER = [
     "multiprocessing.util",
     "plait._processes.by_value",
     "plait._processes.logs",
-    "plait._processes.plain",
+    "plait._processes.kinds",
     "traceback",
 ]
 

@@ -1,5 +1,6 @@
 //! Simple values as bytes: exact int (of 64 bits), str, bytes, float, bool and None, tuples, lists and dicts of a few of
-//! them (`nested`), arrays of numpy (`arrays`), objects of a program's own classes (`instances`). All else is for pickle.
+//! them (`nested`), arrays of numpy (`arrays`), objects of a program's own classes (`instances`), and those that say simply what makes
+//! them (`reduced`). All else is for pickle.
 //!
 //! A value is a tag and its bytes, little-endian; nothing is aligned.
 //!
@@ -15,6 +16,7 @@
 //! | 12 | array | kind u8 (see `arrays`), whether it can be written to u8, dimensions u8, each of them u64, length u32, the bytes |
 //! | 13 | array, its bytes in the next of the buffers that lie beside | as 12, up to the dimensions |
 //! | 14 | object | length u16, module and name of its class with a zero between them, its `__dict__` as 11 |
+//! | 15 | object | flags u8 (1: by `__new__`, 2: with a state), class as for 14, what it is made of as 9, its state |
 //!
 //! What a call's arguments are is said in `calls`. Strings are not made UTF-8: that would be kept with the object, and
 //! surrogates have none.
@@ -24,7 +26,9 @@
 mod arrays;
 mod calls;
 mod instances;
+mod names;
 mod nested;
+mod reduced;
 
 pub use calls::{Arguments, decode_call, decode_call_with, encode_call};
 pub use nested::{Beside, Walk};
@@ -51,6 +55,7 @@ const DICT: u8 = 11;
 const ARRAY: u8 = 12;
 const ARRAY_BESIDE: u8 = 13;
 const INSTANCE: u8 = 14;
+const REDUCED: u8 = 15;
 
 /// A value as it stands in a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +75,8 @@ enum Token<'a> {
     Array(arrays::Array<'a>),
     /// Where its class is found; its dict follows.
     Instance(&'a [u8]),
+    /// How it is made, and where its class is found; what it is made of follows.
+    Reduced(u8, &'a [u8]),
 }
 
 impl<'a> Token<'a> {
@@ -126,6 +133,11 @@ impl<'a> Token<'a> {
                 let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
                 (Self::Instance(name), rest)
             }
+            REDUCED => {
+                let ([flags, length @ ..], rest) = rest.split_first_chunk::<3>()?;
+                let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
+                (Self::Reduced(*flags, name), rest)
+            }
             _ => return None,
         };
         Some((token, rest))
@@ -159,7 +171,7 @@ impl<'a> Token<'a> {
                     to.copy_from_nonoverlapping(data.as_ptr(), data.len());
                     text(width, to, data.len() / width as usize)
                 }
-                Self::Tuple(_) | Self::List(_) | Self::Dict(_) | Self::Array(_) | Self::Instance(_) => {
+                _ => {
                     let (object, rest) = nested::make(py, self, rest, beside)?;
                     return Ok((object.into_ptr(), rest));
                 }

@@ -5,25 +5,32 @@
 //! may be two objects afterwards.) Keys of dicts are simple values that are no containers: to hash them runs no code of a
 //! program.
 
-use super::{DICT, LIST, TEXT_1, TEXT_2, TEXT_4, TUPLE, Token, arrays, garbled, instances, read};
+use super::names::{self, Kind};
+use super::{DICT, LIST, TEXT_1, TEXT_2, TEXT_4, TUPLE, Token};
+use super::{arrays, garbled, instances, read, reduced};
 use crate::process::extent::Exported;
 use crate::process::protocol::LONGEST;
+use crate::shared::pickling;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyType};
 use smallvec::SmallVec;
 
 /// More than this in all are for pickle, whose cost for each is not higher.
 const VALUES: usize = 64;
 /// Containers in containers, at most.
 const DEEP: u8 = 16;
+/// What is longer is given up on the way.
+pub(super) const MOST_BYTES: usize = 2 * LONGEST;
 
 /// What is known of the values that were met on the way.
 #[derive(Debug, Default)]
 pub struct Walk {
     /// Containers and arrays.
     met: SmallVec<[*mut PyObject; 8]>,
+    /// What was made on the way, and met.
+    kept: Vec<Py<PyAny>>,
     values: usize,
     depth: u8,
     pub(super) beside: Option<Vec<Exported>>,
@@ -52,10 +59,20 @@ impl Walk {
         new
     }
 
-    pub(super) fn enter(&mut self, object: *mut PyObject, values: usize) -> bool {
+    /// Nothing else is made at its address before the walk has ended.
+    pub(super) fn keep(&mut self, object: &Bound<'_, PyAny>) {
+        self.kept.push(object.clone().unbind());
+    }
+
+    /// So many values more. False: that is too many.
+    pub(super) fn count(&mut self, values: usize) -> bool {
         self.values += values;
+        self.values <= VALUES
+    }
+
+    pub(super) fn enter(&mut self, object: *mut PyObject, values: usize) -> bool {
         self.depth += 1;
-        self.values <= VALUES && self.depth <= DEEP && (values == 0 || self.meet(object))
+        self.count(values) && self.depth <= DEEP && (values == 0 || self.meet(object))
     }
 
     /// All of the one that was entered last was simple.
@@ -127,10 +144,31 @@ pub(super) unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>, walk: &mut Wal
             let dict = object.cast_unchecked::<PyDict>();
             return put_dict(&dict, Keys::Any, to, walk);
         } else {
-            return instances::put(&object, to, walk) || arrays::put(&object, to, walk);
+            return put_object(&object, to, walk);
         }
     }
-    walk.leave() && to.len() <= 2 * LONGEST
+    walk.leave() && to.len() <= MOST_BYTES
+}
+
+/// Appends an object of another class. False: it is not simple.
+fn put_object(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> bool {
+    // SAFETY: an object keeps its class alive.
+    let class =
+        unsafe { Borrowed::from_ptr(object.py(), object.get_type_ptr().cast()).cast_unchecked::<PyType>() };
+    let Some(known) = names::of(&class) else {
+        return arrays::put(object, to, walk);
+    };
+    if known.kind == Kind::Other {
+        return arrays::put(object, to, walk);
+    }
+    // Another class may have taken its name, and the program may have a reducer for it.
+    if !known.name.is_of(&class) || !matches!(pickling::has_reducer(class.as_any()), Ok(false)) {
+        return false;
+    }
+    match known.kind {
+        Kind::Plain => instances::put(object, &known.name, to, walk),
+        kind => reduced::put(object, &class, kind, to, walk),
+    }
 }
 
 /// Which keys a dict may have.
@@ -187,11 +225,11 @@ pub(super) fn put_dict(dict: &Bound<'_, PyDict>, keys: Keys, to: &mut Vec<u8>, w
         return false;
     }
     amend(at, count, to);
-    walk.leave() && to.len() <= 2 * LONGEST
+    walk.leave() && to.len() <= MOST_BYTES
 }
 
 /// Returns where the count stands.
-fn head(tag: u8, count: usize, to: &mut Vec<u8>) -> usize {
+pub(super) fn head(tag: u8, count: usize, to: &mut Vec<u8>) -> usize {
     to.push(tag);
     let at = to.len();
     to.extend_from_slice(&[0; 4]);
@@ -221,14 +259,8 @@ pub(super) fn make<'py, 'a>(
     beside.depth += 1;
     let made = match token {
         Token::Tuple(count) => {
-            // SAFETY: a new tuple, owned; each place is filled with an owned reference once. It may be dropped half filled.
-            let tuple = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(count.cast_signed()))? };
-            for at in 0..count {
-                let (value, after) = read(py, rest, beside)?;
-                // SAFETY: as above.
-                unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), at.cast_signed(), value) };
-                rest = after;
-            }
+            let (tuple, after) = make_tuple(py, count, rest, beside)?;
+            rest = after;
             tuple
         }
         Token::List(count) => {
@@ -252,11 +284,37 @@ pub(super) fn make<'py, 'a>(
             rest = after;
             object
         }
+        Token::Reduced(flags, name) => {
+            let (object, after) = reduced::make(py, flags, name, rest, beside)?;
+            rest = after;
+            object
+        }
         Token::Array(array) => array.make(py, beside)?,
         _ => return Err(garbled()),
     };
     beside.depth -= 1;
     Ok((made, rest))
+}
+
+/// A tuple of so many values, and what follows them.
+///
+/// # Errors
+/// As [`super::decode`].
+pub(super) fn make_tuple<'py, 'a>(
+    py: Python<'py>,
+    count: usize,
+    mut rest: &'a [u8],
+    beside: &mut Beside<'py>,
+) -> PyResult<(Bound<'py, PyAny>, &'a [u8])> {
+    // SAFETY: a new tuple, owned; each place is filled with an owned reference once. It may be dropped half filled.
+    let tuple = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(count.cast_signed()))? };
+    for at in 0..count {
+        let (value, after) = read(py, rest, beside)?;
+        // SAFETY: as above.
+        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), at.cast_signed(), value) };
+        rest = after;
+    }
+    Ok((tuple, rest))
 }
 
 /// Puts so many keys and values into a dict; returns what follows them.

@@ -1,0 +1,199 @@
+//! Objects that say themselves what makes another one like them: a class, arguments for it, perhaps a state (`__reduce_ex__`).
+//!
+//! Dates, decimals, sets, paths, members of enumerations, named tuples, objects with slots. Only where the code that says it is the standard
+//! library's (`Kind::Asked`), as it is asked again if what it says is not simple, and left to pickle. A class for which that can
+//! never be told is not asked again.
+
+use super::names::{self, Kind, Name};
+use super::nested::{self, Beside, Walk};
+use super::{REDUCED, Token, garbled, read};
+use crate::asyncio::future::stdlib;
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use std::sync::Arc;
+
+/// Of pickle.
+const PROTOCOL: u8 = 5;
+/// The class makes it by `__new__`, without `__init__`.
+const NEW: u8 = 1;
+/// A state follows.
+const STATE: u8 = 2;
+
+/// What an object has said.
+struct Reduced<'a, 'py> {
+    flags: u8,
+    name: Arc<Name>,
+    args: &'a Bound<'py, PyTuple>,
+    /// From here on they are for the class.
+    first: usize,
+    state: Option<Borrowed<'a, 'py, PyAny>>,
+}
+
+/// None: that cannot be told.
+fn parts<'a, 'py>(
+    said: &'a Bound<'py, PyTuple>,
+    args: &'a Bound<'py, PyTuple>,
+) -> PyResult<Option<Reduced<'a, 'py>>> {
+    let py = said.py();
+    let mut more = said.iter_borrowed().skip(2);
+    let state = more.next().filter(|state| !state.is_none());
+    if said.len() > 6 || more.any(|part| !part.is_none()) {
+        return Ok(None);
+    }
+    let mut maker = said.get_borrowed_item(0)?;
+    let mut flags = if state.is_some() { STATE } else { 0 };
+    let mut first = 0;
+    if maker.is(stdlib!(py, "copyreg", "__newobj__")?) {
+        maker = args.get_borrowed_item(0)?;
+        flags |= NEW;
+        first = 1;
+    }
+    let Ok(class) = maker.cast::<PyType>() else {
+        return Ok(None);
+    };
+    let Some(known) = names::of(&class) else {
+        return Ok(None);
+    };
+    let name = Arc::clone(&known.name);
+    Ok(name.is_of(&class).then_some(Reduced {
+        flags,
+        name,
+        args,
+        first,
+        state,
+    }))
+}
+
+/// Appends an object of such a class. False: what it says is not simple.
+pub(super) fn put(
+    object: &Bound<'_, PyAny>,
+    class: &Borrowed<'_, '_, PyType>,
+    kind: Kind,
+    to: &mut Vec<u8>,
+    walk: &mut Walk,
+) -> bool {
+    let values = usize::from(kind != Kind::Value);
+    if !walk.enter(object.as_ptr(), values) {
+        return false;
+    }
+    match said(object, to, walk) {
+        Ok(Some(simple)) => simple && walk.leave(),
+        Ok(None) => {
+            names::give_up(class);
+            false
+        }
+        Err(error) => {
+            if error.is_instance_of::<PyKeyboardInterrupt>(object.py()) {
+                // It is meant for the program, whom pickle lets have it.
+                // SAFETY: attached.
+                unsafe { ffi::PyErr_SetInterrupt() };
+            }
+            drop(error);
+            false
+        }
+    }
+}
+
+/// Whether what it said is simple; None if it cannot be told.
+fn said(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> PyResult<Option<bool>> {
+    let py = object.py();
+    let said = object.call_method1(intern!(py, "__reduce_ex__"), (PROTOCOL,))?;
+    // What is met in it is not met again as something else at the same address.
+    walk.keep(&said);
+    let Ok(said) = said.cast_exact::<PyTuple>() else {
+        return Ok(None);
+    };
+    let Ok(args) = said.get_item(1)?.cast_into_exact::<PyTuple>() else {
+        return Ok(None);
+    };
+    let Some(parts) = parts(said, &args)? else {
+        return Ok(None);
+    };
+    let Ok(length) = u16::try_from(parts.name.text.len()) else {
+        return Ok(None);
+    };
+    let count = parts.args.len() - parts.first;
+    if !walk.count(count) {
+        return Ok(Some(false));
+    }
+    to.push(REDUCED);
+    to.push(parts.flags);
+    to.extend_from_slice(&length.to_le_bytes());
+    to.extend_from_slice(&parts.name.text);
+    nested::head(super::TUPLE, count, to);
+    let values = parts.args.iter_borrowed().skip(parts.first);
+    for value in values.chain(parts.state) {
+        // SAFETY: attached; `said` keeps it alive.
+        if !unsafe { super::put(value.as_ptr(), to, walk) } {
+            return Ok(Some(false));
+        }
+    }
+    Ok(Some(to.len() <= nested::MOST_BYTES))
+}
+
+/// What the class that `text` names makes of what `rest` begins with, and what follows it.
+///
+/// # Errors
+/// As [`super::decode`]; what pickle raises where the class is not found; what the class raises.
+pub(super) fn make<'py, 'a>(
+    py: Python<'py>,
+    flags: u8,
+    text: &[u8],
+    rest: &'a [u8],
+    beside: &mut Beside<'py>,
+) -> PyResult<(Bound<'py, PyAny>, &'a [u8])> {
+    let class = Name::of_text(py, text)?.class(py)?;
+    let Some((Token::Tuple(count), rest)) = Token::read(rest) else {
+        return Err(garbled());
+    };
+    let (args, mut rest) = nested::make_tuple(py, count, rest, beside)?;
+    // SAFETY: attached; a class, and a tuple; `__new__` is that of the class; new references, or null.
+    let object = unsafe {
+        let made = if flags & NEW == 0 {
+            ffi::PyObject_Call(class.as_ptr(), args.as_ptr(), std::ptr::null_mut())
+        } else {
+            let new = (*class.as_type_ptr()).tp_new.ok_or_else(garbled)?;
+            new(class.as_type_ptr(), args.as_ptr(), std::ptr::null_mut())
+        };
+        Bound::from_owned_ptr_or_err(py, made)?
+    };
+    if flags & STATE != 0 {
+        let (state, after) = read(py, rest, beside)?;
+        // SAFETY: a new reference, owned.
+        give_state(&object, unsafe { Bound::from_owned_ptr(py, state) })?;
+        rest = after;
+    }
+    Ok((object, rest))
+}
+
+/// As pickle's BUILD.
+fn give_state<'py>(object: &Bound<'py, PyAny>, state: Bound<'py, PyAny>) -> PyResult<()> {
+    let py = object.py();
+    if let Some(set) = object.getattr_opt(intern!(py, "__setstate__"))? {
+        set.call1((state,))?;
+        return Ok(());
+    }
+    let (inside, slots) = match state.cast_exact::<PyTuple>() {
+        Ok(both) if both.len() == 2 => (both.get_item(0)?, both.get_item(1)?),
+        _ => (state, py.None().into_bound(py)),
+    };
+    if !inside.is_none() {
+        let dict = object.getattr(intern!(py, "__dict__"))?;
+        for (name, value) in inside.cast::<PyDict>()? {
+            let name = match name.cast_exact::<PyString>() {
+                Ok(name) => PyString::intern(py, name.to_str()?).into_any(),
+                Err(_) => name.clone(),
+            };
+            dict.set_item(name, value)?;
+        }
+    }
+    if !slots.is_none() {
+        for (name, value) in slots.cast::<PyDict>()? {
+            object.setattr(name.cast::<PyString>()?, value)?;
+        }
+    }
+    Ok(())
+}

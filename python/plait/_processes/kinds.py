@@ -1,0 +1,81 @@
+"""What the objects of a class are in the eyes of pickle, and how far it can be said without it."""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+from abc import ABCMeta
+from enum import EnumType
+from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MethodType
+
+__all__ = ["look"]
+
+# Whoever defines one of these has a say in what pickle writes.
+_WRITING = ("__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "__getnewargs_ex__")
+# Or in how objects are looked into, or made.
+_LOOKING = ("__getattribute__", "__getattr__", "__class__")
+_MAKING = ("__setstate__", "__new__")
+_MAIN = ("__main__", "__mp_main__")
+_POINTER = 8
+# What pickle has forms of its own for, or finds by a name; sets, which it knows too, say the same about themselves.
+_OWN = (int, float, bool, str, bytes, tuple, list, dict, type, type(None))
+_OWN = (*_OWN, FunctionType, BuiltinFunctionType, MethodType)  # type: ignore[assignment]
+_VALUES = {
+    *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
+    *(("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"), ("builtins", "range")),
+}
+
+
+def look(cls: type) -> tuple[str, str, str] | None:
+    """The module and the name of a class, and what its objects are: "plain", "asked", "value" or "other".
+
+    plain: made by `object.__new__`, and what stands in their `__dict__`.
+    asked: what they say themselves (`__reduce_ex__`), by code of the standard library only.
+    value: the same, and they are numbers, moments or members: whether two are one is nobody's concern.
+
+    None for a class that a worker might not find by its name.
+    """
+    module, name = cls.__module__, cls.__qualname__
+    if type(module) is not str or module in _MAIN or not name.isidentifier():
+        return None
+    meta = type(cls)
+    if meta in copyreg.dispatch_table or not _is_of_the_library(meta):
+        return module, name, "other"
+    if meta in (type, ABCMeta) and _is_plain(cls):
+        return module, name, "plain"
+    if not _is_asked(cls):
+        return module, name, "other"
+    return module, name, "value" if (module, name) in _VALUES or meta is EnumType else "asked"
+
+
+def _is_plain(cls: type) -> bool:
+    # Data of C, or slots, which pickle looks for in this way.
+    own = cls.__basicsize__ - object.__basicsize__
+    own -= _POINTER * (cls.__dictoffset__ > 0) + _POINTER * (cls.__weakrefoffset__ > 0)
+    if own or cls.__itemsize__ or not cls.__dictoffset__ or copyreg._slotnames(cls):  # type: ignore[attr-defined]
+        return False
+    for base in cls.__mro__[:-1]:
+        names = vars(base)
+        if any(name in names for name in (*_WRITING, *_LOOKING, *_MAKING)):
+            return False
+        if "__dict__" in names and type(names["__dict__"]) is not GetSetDescriptorType:
+            return False
+    return True
+
+
+def _is_asked(cls: type) -> bool:
+    if cls in _OWN:
+        return False
+    for name in (*_WRITING, *_LOOKING):
+        for base in cls.__mro__:
+            if name in vars(base):
+                # Some are written into the program's class by the library: a named tuple's.
+                if not _is_of_the_library(base) and not _is_of_the_library(vars(base)[name]):
+                    return False
+                break
+    return True
+
+
+def _is_of_the_library(thing: object) -> bool:
+    module = getattr(thing, "__module__", None)
+    return isinstance(module, str) and module.partition(".")[0] in sys.stdlib_module_names
