@@ -1,4 +1,4 @@
-//! Simple values as bytes: exact int (of 64 bits), str, bytes, float, bool and None, tuples, lists and dicts of a few of
+//! Simple values as bytes: exact int, str, bytes, float, bool and None, tuples, lists and dicts of a few of
 //! them (`nested`), arrays of numpy (`arrays`), objects of a program's own classes (`instances`), and those that say simply what makes
 //! them (`reduced`). All else is for pickle.
 //!
@@ -17,6 +17,7 @@
 //! | 13 | array, its bytes in the next of the buffers that lie beside | as 12, up to the dimensions |
 //! | 14 | object | length u16, module and name of its class with a zero between them, its `__dict__` as 11 |
 //! | 15 | object | flags u8 (1: by `__new__`, 2: with a state), class as for 14, what it is made of as 9, its state |
+//! | 16 | int of more than 64 bits | length u8, its bytes, signed |
 //!
 //! What a call's arguments are is said in `calls`. Strings are not made UTF-8: that would be kept with the object, and
 //! surrogates have none.
@@ -29,6 +30,7 @@ mod instances;
 mod names;
 mod nested;
 mod reduced;
+mod wide;
 
 pub use calls::{Arguments, decode_call, decode_call_with, encode_call};
 pub use nested::{Beside, Walk};
@@ -56,6 +58,7 @@ const ARRAY: u8 = 12;
 const ARRAY_BESIDE: u8 = 13;
 const INSTANCE: u8 = 14;
 const REDUCED: u8 = 15;
+const WIDE: u8 = 16;
 
 /// A value as it stands in a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,6 +66,7 @@ enum Token<'a> {
     None,
     Bool(bool),
     Int(i64),
+    Wide(&'a [u8]),
     Float(f64),
     Bytes(&'a [u8]),
     /// Characters of so many bytes each.
@@ -133,6 +137,11 @@ impl<'a> Token<'a> {
                 let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
                 (Self::Instance(name), rest)
             }
+            WIDE => {
+                let (length, rest) = rest.split_first()?;
+                let (data, rest) = rest.split_at_checked((*length).into())?;
+                (Self::Wide(data), rest)
+            }
             REDUCED => {
                 let ([flags, length @ ..], rest) = rest.split_first_chunk::<3>()?;
                 let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
@@ -160,6 +169,7 @@ impl<'a> Token<'a> {
                 Self::None => return Ok((crate::hot::none(), rest)),
                 Self::Bool(value) => return Ok((crate::hot::truth(value), rest)),
                 Self::Int(value) => ffi::PyLong_FromLongLong(value),
+                Self::Wide(data) => return Ok((wide::make(py, data)?.into_ptr(), rest)),
                 Self::Float(value) => ffi::PyFloat_FromDouble(value),
                 Self::Bytes(data) => {
                     ffi::PyBytes_FromStringAndSize(data.as_ptr().cast::<c_char>(), data.len().cast_signed())
@@ -209,7 +219,7 @@ unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>, walk: &mut Walk) -> bool 
             let mut overflow = 0;
             let value = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
             if overflow != 0 {
-                return false;
+                return wide::put(&Borrowed::from_ptr(Python::assume_attached(), object), to);
             }
             fixed(INT, value.to_le_bytes(), to);
         } else if class == &raw mut ffi::PyUnicode_Type {
