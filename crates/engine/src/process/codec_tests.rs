@@ -18,7 +18,7 @@ fn simple_values_come_back_equal_and_of_the_same_type() {
     Python::initialize();
     Python::attach(|py| {
         let text =
-            c"[None, True, False, 0, -1, 2**63 - 1, -2**63, 0.0, -0.0, 1e300, float('inf'), '', 'a', 'ascii',
+            c"[None, True, False, 0, -1, 2**63 - 1, -2**63, 2**63, -2**63 - 1, 10**100, 0.0, -0.0, 1e300, float('inf'), '', 'a', 'ascii',
             '\\xe9', '\\u0416\\u0416', '\\U0001f600', '\\udc80', 'x' * 65536, b'', b'\\0\\xff', '\\0']";
         for value in py.eval(text, None, None).unwrap().try_iter().unwrap() {
             let value = value.unwrap();
@@ -36,7 +36,7 @@ fn simple_values_come_back_equal_and_of_the_same_type() {
 fn containers_come_back_equal_if_nothing_in_them_stands_twice() {
     Python::initialize();
     Python::attach(|py| {
-        let text = c"[(), [], {}, ((), ()), (1, 'a', None), [[1], [1.5, (b'x',)]], {'a': [1], 2: {None: ()}, b'b': (True,)},
+        let text = c"[(), [], {}, ((), ()), (1, 'a', None), [[1], [1.5, (b'x',)]], {'a': [1], 2: {None: ()}, b'b': (True,)}, {(): 1, (1, (2,)): 3},
             [[[[[[[[[[]]]]]]]]]], list(range(64))]";
         for value in py.eval(text, None, None).unwrap().try_iter().unwrap() {
             let value = value.unwrap();
@@ -46,10 +46,10 @@ fn containers_come_back_equal_if_nothing_in_them_stands_twice() {
                 value.repr().unwrap().to_string()
             );
         }
-        // Twice, a cycle, too many, too deep, too long, a key that is a container, a subclass, an object.
+        // Twice, a cycle, too many, too deep, too long, a subclass, an object.
         let text = c"(lambda a, deep: a.append(a) or [([x := [1]] + [x]), a, list(range(65)), [[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]],
-            ['x' * 65536] * 3, {(): 1}, {(1, 2): 1}, type('T', (tuple,), {})(), type('L', (list,), {})(),
-            type('D', (dict,), {})(), [object()], {1: object()}])([], [])";
+            ['x' * 65536] * 3, type('T', (tuple,), {})(), type('L', (list,), {})(),
+            type('D', (dict,), {})(), [1j], {1: 1j}])([], [])";
         for value in py.eval(text, None, None).unwrap().try_iter().unwrap() {
             let value = value.unwrap();
             assert!(there_and_back(&value).is_none(), "{value}");
@@ -66,7 +66,7 @@ fn containers_come_back_equal_if_nothing_in_them_stands_twice() {
 fn other_values_are_left_to_pickle() {
     Python::initialize();
     Python::attach(|py| {
-        let text = c"[2**63, -2**63 - 1, 10**100, 1j, bytearray(), object(), int, 'x' * 65537, b'x' * 65537,
+        let text = c"[1 << 2040, 1j, lambda: 0, int, 'x' * 65537, b'x' * 65537,
             type('I', (int,), {})(1), type('S', (str,), {})('s'), type('B', (bytes,), {})(b's'), type('F', (float,), {})(1.0)]";
         for value in py.eval(text, None, None).unwrap().try_iter().unwrap() {
             assert!(there_and_back(&value.unwrap()).is_none());
@@ -157,8 +157,8 @@ fn no_bytes_whatever_are_more_than_an_error() {
         assert!(read > 100, "{read} of them were values");
         // A character beyond the last one.
         assert!(decode(py, &[TEXT_4, 4, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f]).is_err());
-        // A key that is a container; more values than bytes; dimensions that there are not; a buffer that is not beside.
-        assert!(decode(py, &[DICT, 1, 0, 0, 0, TUPLE, 0, 0, 0, 0, NONE]).is_err());
+        // A key that cannot be one; more values than bytes; dimensions that there are not; a buffer that is not beside.
+        assert!(decode(py, &[DICT, 1, 0, 0, 0, LIST, 0, 0, 0, 0, NONE]).is_err());
         assert!(decode(py, &[LIST, 0xff, 0xff, 0xff, 0x7f, NONE]).is_err());
         assert!(decode(py, &[ARRAY, 2, 1, 33, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
         assert!(decode(py, &[ARRAY_BESIDE, 2, 1, 0]).is_err());

@@ -2,8 +2,7 @@
 //!
 //! Pickle keeps identities: what stands twice in its argument is one object afterwards. Here nothing does, so what meets
 //! a container or an array twice leaves all of it to pickle; that ends cycles, too. (Strings and numbers
-//! may be two objects afterwards.) Keys of dicts are simple values that are no containers: to hash them runs no code of a
-//! program.
+//! may be two objects afterwards.)
 
 use super::names::{self, Kind};
 use super::{DICT, LIST, TEXT_1, TEXT_2, TEXT_4, TUPLE, Token};
@@ -174,7 +173,6 @@ fn put_object(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> b
 /// Which keys a dict may have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Keys {
-    /// Scalars.
     Any,
     /// Names of attributes, but for those that pickle asks an object for.
     Names,
@@ -184,7 +182,7 @@ impl Keys {
     /// Whether this encoded value may be one.
     fn allow(self, key: &[u8]) -> bool {
         match self {
-            Self::Any => key[0] < TUPLE,
+            Self::Any => true,
             Self::Names => matches!(key[0], TEXT_1 | TEXT_2 | TEXT_4) && !key[5..].starts_with(b"__"),
         }
     }
