@@ -304,7 +304,8 @@ def test_what_a_call_took():
         assert spent.took >= spent.cpu * 0.9 >= 40_000_000
         assert spent.peak > 64 << 10
         assert slept.took >= 50_000_000 > 5 * slept.cpu
-        assert short.cpu <= short.took < 50_000_000
+        # Two clocks, read one after the other.
+        assert short.cpu * 0.9 - 10_000 <= short.took < 50_000_000
         assert short.peak == 0
 
 

@@ -10,12 +10,15 @@ mod methods;
 pub(crate) mod object;
 pub mod observer;
 mod raw;
+mod state;
 
 pub(crate) use methods::{default_loop, init, stdlib};
 pub use object::{Adopted, adopt};
 pub use observer::Observer;
+pub use state::Phase;
+pub(crate) use state::State;
 
-use super::looping::{self, LoopCore};
+use super::looping::LoopCore;
 use super::task::Task;
 use crate::guarded::Guarded;
 use crate::held::Held;
@@ -23,44 +26,6 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-
-/// How far a future is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
-    #[default]
-    Pending,
-    Finished,
-    Cancelled,
-}
-
-/// What a future consists of.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    pub phase: Phase,
-    /// `outcome` is an exception.
-    pub failed: bool,
-    /// `_asyncio_future_blocking`.
-    pub blocking: bool,
-    /// An exception that nobody has asked for is reported.
-    pub log_traceback: bool,
-    /// The loop is ours, so that scheduling needs no call.
-    pub ours: bool,
-    pub event_loop: Option<Held>,
-    pub outcome: Option<Held>,
-    pub first: Option<Observer>,
-    pub rest: Vec<Observer>,
-    pub message: Option<Held>,
-    pub rare: Option<Box<Rare>>,
-}
-
-/// What few futures have.
-#[derive(Debug, Default)]
-pub(crate) struct Rare {
-    pub source_traceback: Option<Held>,
-    pub traceback: Option<Held>,
-    pub cancelled: Option<Held>,
-    pub awaited_by: Option<Held>,
-}
 
 /// One result that will exist; as `asyncio.Future`.
 #[pyclass(subclass, frozen, weakref, dict, module = "plait.asyncio", name = "Future")]
@@ -73,10 +38,7 @@ pub struct Future {
 
 impl Default for Future {
     fn default() -> Self {
-        Self {
-            state: Guarded::new(State::default()),
-            built: true,
-        }
+        Self::of(State::default())
     }
 }
 
@@ -105,14 +67,19 @@ pub fn invalid_state(py: Python<'_>, text: impl Into<String>) -> PyErr {
 }
 
 impl Future {
+    const fn of(state: State) -> Self {
+        Self {
+            state: Guarded::new(state),
+            built: true,
+        }
+    }
+
     /// A pending future of the exact type.
     ///
     /// # Errors
     /// What the loop raises when it is asked for its mode.
     pub fn create<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
-        let future = object::new_future(py)?;
-        future.get().attach(py, event_loop)?;
-        Ok(future)
+        object::new_future(py, State::of(py, event_loop)?)
     }
 
     /// Puts it into its loop, as `__init__` does.
@@ -120,29 +87,7 @@ impl Future {
     /// # Errors
     /// What a foreign loop raises when it is asked for its mode.
     pub fn attach(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-        let core = looping::of(event_loop);
-        let debug = match core {
-            Some(core) => core.get().is_debug(),
-            None => event_loop
-                .call_method0(pyo3::intern!(py, "get_debug"))?
-                .is_truthy()?,
-        };
-        let traceback = if debug {
-            Some(methods::extract_stack(py)?)
-        } else {
-            None
-        };
-        let new = State {
-            ours: core.is_some(),
-            event_loop: Some(event_loop.clone().into()),
-            rare: traceback.map(|traceback| {
-                Box::new(Rare {
-                    source_traceback: Some(traceback.into()),
-                    ..Rare::default()
-                })
-            }),
-            ..State::default()
-        };
+        let new = State::of(py, event_loop)?;
         let old = std::mem::replace(&mut *self.state.lock(), new);
         drop(old);
         Ok(())

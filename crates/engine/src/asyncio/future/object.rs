@@ -4,7 +4,7 @@
 //! allocator, and without the collector's counting them as new (which doubles what gather costs). What Python code derives
 //! goes the ordinary way and ends in the same [`dealloc`]. A finalizer is run only for what would be reported.
 
-use super::{Future, iter, raw};
+use super::{Future, State, iter, raw};
 use crate::asyncio::task::{self, Task};
 use crate::hot;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
@@ -89,7 +89,7 @@ impl Class {
 
     /// A new object of `class`, which is this one or derives from it; null, with the error set, without memory.
     #[inline]
-    unsafe fn make(&self, class: *mut PyTypeObject) -> *mut PyObject {
+    unsafe fn make(&self, class: *mut PyTypeObject, state: State) -> *mut PyObject {
         // SAFETY: the caller is attached; what the list has is memory of an object of this exact type. There is room
         // for the values where `this` finds them, and nothing has been there, so nothing is dropped.
         unsafe {
@@ -110,7 +110,7 @@ impl Class {
                 return object;
             }
             let future: *const Future = hot::this::<Future>(object);
-            future.cast_mut().write(Future::default());
+            future.cast_mut().write(Future::of(state));
             if self.is_task {
                 let task: *const Task = hot::this::<Task>(object);
                 task.cast_mut().write(Task::default());
@@ -152,12 +152,12 @@ pub(crate) fn is_native(object: &Bound<'_, PyAny>) -> bool {
         .any(|adopted| adopted.load(Ordering::Relaxed) == class)
 }
 
-/// A future without a loop, of the exact type.
+/// A future of the exact type.
 #[inline]
-pub(super) fn new_future(py: Python<'_>) -> PyResult<Bound<'_, Future>> {
+pub(super) fn new_future(py: Python<'_>, state: State) -> PyResult<Bound<'_, Future>> {
     // SAFETY: attached; the result is owned, and a Future.
     unsafe {
-        let object = FUTURE.make(FUTURE.get());
+        let object = FUTURE.make(FUTURE.get(), state);
         Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
     }
 }
@@ -167,7 +167,7 @@ pub(super) fn new_future(py: Python<'_>) -> PyResult<Bound<'_, Future>> {
 pub(crate) fn new_task(py: Python<'_>) -> PyResult<Bound<'_, Task>> {
     // SAFETY: as in `new_future`.
     unsafe {
-        let object = TASK.make(TASK.get());
+        let object = TASK.make(TASK.get(), State::default());
         Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
     }
 }
@@ -179,7 +179,7 @@ unsafe extern "C" fn new_object(
     _keywords: *mut PyObject,
 ) -> *mut PyObject {
     // SAFETY: called by the interpreter, attached, for a type that derives from Future.
-    unsafe { FUTURE.make(class) }
+    unsafe { FUTURE.make(class, State::default()) }
 }
 
 /// `tp_new` of a task.
@@ -189,7 +189,7 @@ unsafe extern "C" fn new_task_object(
     _keywords: *mut PyObject,
 ) -> *mut PyObject {
     // SAFETY: as above, from Task.
-    unsafe { TASK.make(class) }
+    unsafe { TASK.make(class, State::default()) }
 }
 
 /// `tp_finalize`: reports what nobody has asked for.
