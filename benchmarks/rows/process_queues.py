@@ -137,7 +137,7 @@ _add(
     goal=7,
 )
 _add(
-    "process_queue_objects",
+    "process_queue_speaking",
     "Queue, one producer, one consumer, the same dict with a date and a decimal",
     partial(_one_to_one, item=SPEAKING),
     SIMPLE_QUEUE,

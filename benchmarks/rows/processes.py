@@ -114,7 +114,7 @@ _add(
     goal=20,
 )
 _add(
-    "process_submit_all_pickled",
+    "process_submit_all_speaking",
     "submit all then results, the same dict with a date and a decimal",
     EXECUTORS,
     _submit_all(same, SPEAKING),
@@ -130,7 +130,7 @@ _add(
     goal=20,
 )
 _add(
-    "process_map_pickled",
+    "process_map_speaking",
     "map, chunks of 1, a dict with a date and a decimal",
     (*EXECUTORS, POOL),
     _map(same, [SPEAKING] * BATCH),

@@ -1,7 +1,6 @@
 """What travels without pickle: arrays and small containers, through pools and queues, as pickle would bring them."""
 
 import copyreg
-from collections.abc import Iterator
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -11,12 +10,6 @@ from plait.concurrent.futures import ProcessPoolExecutor
 from plait.multiprocessing import Queue
 
 np = pytest.importorskip("numpy")
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1) as pool:
-        yield pool
 
 
 def echo(*args: Any, **kwargs: Any) -> Any:

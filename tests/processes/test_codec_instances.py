@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +12,6 @@ import pytest
 
 from plait._processes.kinds import look
 from plait.concurrent.futures import ProcessPoolExecutor
-from plait.multiprocessing import Queue
 
 T = TypeVar("T")
 
@@ -155,19 +153,6 @@ OTHER = [
 ]
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def queue() -> Iterator[Any]:
-    queue = Queue()
-    yield queue
-    queue.close()
-
-
 def same(value: Any) -> Any:
     return value
 
@@ -208,6 +193,7 @@ def test_names_of_attributes_are_interned(queue: Any):
 
 UNPICKLED = """
 import sys
+from plait.multiprocessing import Queue
 from test_codec_instances import *
 
 found = []

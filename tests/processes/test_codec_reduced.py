@@ -8,7 +8,6 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -22,7 +21,6 @@ import pytest
 
 from plait._processes.kinds import look
 from plait.concurrent.futures import ProcessPoolExecutor
-from plait.multiprocessing import Queue
 
 
 class Colour(enum.Enum):
@@ -110,19 +108,6 @@ def told(value: Any) -> Any:
     return type(value), pickle.dumps(value) if not isinstance(value, (set, frozenset)) else sorted(map(repr, value))
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def queue() -> Iterator[Any]:
-    queue = Queue()
-    yield queue
-    queue.close()
-
-
 def same(value: Any) -> Any:
     return value
 
@@ -140,6 +125,7 @@ def test_they_arrive_as_by_pickle(pool: ProcessPoolExecutor, queue: Any, value: 
 
 FOUND = """
 import sys
+from plait.multiprocessing import Queue
 from test_codec_reduced import *
 
 found = []

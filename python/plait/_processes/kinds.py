@@ -18,8 +18,8 @@ _MAKING = ("__setstate__", "__new__")
 _MAIN = ("__main__", "__mp_main__")
 _POINTER = 8
 # What pickle has forms of its own for, or finds by a name; sets, which it knows too, say the same about themselves.
-_OWN = (int, float, bool, str, bytes, tuple, list, dict, type, type(None))
-_OWN = (*_OWN, FunctionType, BuiltinFunctionType, MethodType)  # type: ignore[assignment]
+_OWN: tuple[type, ...] = (int, float, bool, str, bytes, tuple, list, dict, type, type(None))
+_OWN += (FunctionType, BuiltinFunctionType, MethodType)
 _VALUES = {
     *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *(("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"), ("builtins", "range")),

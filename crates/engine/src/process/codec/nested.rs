@@ -7,6 +7,7 @@
 use super::names::{self, Kind};
 use super::{DICT, LIST, TEXT_1, TEXT_2, TEXT_4, TUPLE, Token};
 use super::{arrays, garbled, instances, read, reduced};
+use crate::held::Held;
 use crate::process::extent::Exported;
 use crate::process::protocol::LONGEST;
 use crate::shared::pickling;
@@ -29,7 +30,7 @@ pub struct Walk {
     /// Containers and arrays.
     met: SmallVec<[*mut PyObject; 8]>,
     /// What was made on the way, and met.
-    kept: Vec<Py<PyAny>>,
+    kept: Vec<Held>,
     values: usize,
     depth: u8,
     pub(super) beside: Option<Vec<Exported>>,
@@ -60,7 +61,7 @@ impl Walk {
 
     /// Nothing else is made at its address before the walk has ended.
     pub(super) fn keep(&mut self, object: &Bound<'_, PyAny>) {
-        self.kept.push(object.clone().unbind());
+        self.kept.push(object.clone().into());
     }
 
     /// So many values more. False: that is too many.
@@ -154,12 +155,9 @@ fn put_object(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> b
     // SAFETY: an object keeps its class alive.
     let class =
         unsafe { Borrowed::from_ptr(object.py(), object.get_type_ptr().cast()).cast_unchecked::<PyType>() };
-    let Some(known) = names::of(&class) else {
+    let Some(known) = names::of(&class).filter(|known| known.kind != Kind::Other) else {
         return arrays::put(object, to, walk);
     };
-    if known.kind == Kind::Other {
-        return arrays::put(object, to, walk);
-    }
     // Another class may have taken its name, and the program may have a reducer for it.
     if !known.name.is_of(&class) || !matches!(pickling::has_reducer(class.as_any()), Ok(false)) {
         return false;

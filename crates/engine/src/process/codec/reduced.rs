@@ -26,8 +26,7 @@ const STATE: u8 = 2;
 struct Reduced<'a, 'py> {
     flags: u8,
     name: Arc<Name>,
-    args: &'a Bound<'py, PyTuple>,
-    /// From here on they are for the class.
+    /// From here on the arguments are for the class.
     first: usize,
     state: Option<Borrowed<'a, 'py, PyAny>>,
 }
@@ -35,7 +34,7 @@ struct Reduced<'a, 'py> {
 /// None: that cannot be told.
 fn parts<'a, 'py>(
     said: &'a Bound<'py, PyTuple>,
-    args: &'a Bound<'py, PyTuple>,
+    args: &Bound<'py, PyTuple>,
 ) -> PyResult<Option<Reduced<'a, 'py>>> {
     let py = said.py();
     let mut more = said.iter_borrowed().skip(2);
@@ -43,17 +42,18 @@ fn parts<'a, 'py>(
     if said.len() > 6 || more.any(|part| !part.is_none()) {
         return Ok(None);
     }
-    let mut maker = said.get_borrowed_item(0)?;
+    let mut maker = said.get_item(0)?;
     let mut flags = if state.is_some() { STATE } else { 0 };
     let mut first = 0;
     if maker.is(stdlib!(py, "copyreg", "__newobj__")?) {
-        maker = args.get_borrowed_item(0)?;
+        maker = args.get_item(0)?;
         flags |= NEW;
         first = 1;
     }
     let Ok(class) = maker.cast::<PyType>() else {
         return Ok(None);
     };
+    let class = class.as_borrowed();
     let Some(known) = names::of(&class) else {
         return Ok(None);
     };
@@ -61,7 +61,6 @@ fn parts<'a, 'py>(
     Ok(name.is_of(&class).then_some(Reduced {
         flags,
         name,
-        args,
         first,
         state,
     }))
@@ -115,7 +114,7 @@ fn said(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> PyResul
     let Ok(length) = u16::try_from(parts.name.text.len()) else {
         return Ok(None);
     };
-    let count = parts.args.len() - parts.first;
+    let count = args.len() - parts.first;
     if !walk.count(count) {
         return Ok(Some(false));
     }
@@ -124,7 +123,7 @@ fn said(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> PyResul
     to.extend_from_slice(&length.to_le_bytes());
     to.extend_from_slice(&parts.name.text);
     nested::head(super::TUPLE, count, to);
-    let values = parts.args.iter_borrowed().skip(parts.first);
+    let values = args.iter_borrowed().skip(parts.first);
     for value in values.chain(parts.state) {
         // SAFETY: attached; `said` keeps it alive.
         if !unsafe { super::put(value.as_ptr(), to, walk) } {
