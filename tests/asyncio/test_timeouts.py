@@ -233,12 +233,12 @@ def test_a_loop_with_a_clock_of_its_own(side: Any) -> None:
 
     async def main() -> float:
         before = loop.time()
-        await side.sleep(5)
+        await side.sleep(0.5)  # of this clock; the poller waits so long by its own
         with pytest.raises(TimeoutError):
-            async with side.timeout(5):
+            async with side.timeout(0.5):
                 await side.sleep(1000)
         return loop.time() - before
 
     passed = loop.run_until_complete(main())
     loop.close()
-    assert 10 <= passed < 100_000
+    assert 1 <= passed < 100_000

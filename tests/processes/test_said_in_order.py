@@ -1,6 +1,8 @@
 """What workers print and log is there before the result that came after it."""
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import as_completed
@@ -125,3 +127,36 @@ def test_who_has_a_result_does_not_wait_long_for_a_slow_handler(logger: logging.
             start = monotonic()
             assert future.result(60) == 1
             assert monotonic() - start < 30
+
+
+# In a process of its own nothing else makes the calls so slow that the reader is there first.
+FINDS_IT_ITSELF = """if 1:
+    import logging, threading
+    from plait.concurrent.futures import ProcessPoolExecutor
+    lock, handled = threading.Lock(), set()
+    class Handler(logging.Handler):
+        def emit(self, record):
+            handled.add(threading.get_ident())
+            with lock:
+                pass
+    def log(number):
+        logging.getLogger().warning("%d", number)
+        return number
+    if __name__ == "__main__":
+        logging.getLogger().addHandler(Handler())
+        with ProcessPoolExecutor(1) as pool:
+            for number in range(100):
+                assert pool.submit(log, number).result() == number
+            with lock:
+                for number in range(5):
+                    assert pool.submit(log, number).result() == number
+        assert threading.main_thread().ident not in handled
+        print(len(handled) > 0)
+"""
+
+
+def test_who_waits_with_a_lock_in_its_hands_does_not_run_a_handler_that_wants_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FINDS_IT_ITSELF], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")

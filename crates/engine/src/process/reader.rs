@@ -179,7 +179,7 @@ impl Driver {
             let idles = news.found == 0 && self.is_idle_with_spent();
             if news.calls || news.deaths || idles || news.wants_python() {
                 // A callback, or what handles a log record, may wait for what is to be read.
-                let alone = role.threads == 1 && (news.calls || !self.logs.are_handled());
+                let alone = role.threads == 1 && news.calls;
                 drop(role);
                 if alone {
                     spawn(&self);

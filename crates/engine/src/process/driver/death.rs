@@ -3,7 +3,7 @@
 //! worker is buried by the reader, and what Python owns of it let go of later.
 
 use super::Driver;
-use super::deliveries::Soon;
+use super::deliveries::Record;
 use super::inside::{Corpse, Inside, News};
 use super::settling::Obituary;
 use super::worker::Worker;
@@ -93,11 +93,10 @@ impl Driver {
         let inside = &mut *guard;
         inside.drain_to_end(id, clock::now(), &mut news);
         inside.publish(&mut news);
-        let at = inside.soon.iter().position(|one| matches!(one, Soon::Unfit(..)));
-        let unfit = at.and_then(|at| inside.soon.remove(at));
+        let unfit = inside.records.pull(|one| matches!(one, Record::Unfit(..)));
         drop(guard);
         let _: News = self.after(news);
-        if let Some(Err(error)) = unfit.map(|one| self.see_to(py, one)) {
+        if let Some(Err(error)) = unfit.map(|one| self.handle(py, one)) {
             error.write_unraisable(py, None);
         }
     }

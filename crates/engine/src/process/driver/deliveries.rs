@@ -1,8 +1,9 @@
 //! What needs Python: callbacks, collectors, prints, log records, starting and burying workers.
 //!
-//! Two lines. `soon` has what runs no code of the program's that could wait for somebody: whoever is attached works it
-//! off, in order (one at a time). `calls` has what does, callbacks above all: only the reader's threads call them, as the
-//! standard library has its own thread do; a thread that came out of `result()` with a lock in its hands does not.
+//! Three lines, each in order, one at a time. `soon` has what runs no code of the program's that could wait for somebody:
+//! whoever is attached works it off. The others have what does, `records` the handlers of log records, `calls` the callbacks: only
+//! the reader's threads run them, as the standard library has its own thread do. A thread that came into `result()` with a
+//! lock in its hands would wait for itself; and what is in `soon` does not wait for them.
 
 use super::inside::News;
 use super::{Driver, Gate};
@@ -18,24 +19,27 @@ use plait_core::clock::{self, Nanos};
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// So long at most somebody who has a result waits until what was logged before it has been handled by another thread,
 const PATIENCE: Nanos = 100_000_000;
-/// looking again each so often.
+/// at first without a pause, as it takes some microseconds to wake the reader,
+const BRIEFLY: Nanos = 200_000;
+/// then each so often.
 const AGAIN: Duration = Duration::from_micros(50);
 
 thread_local! {
-    /// This thread is within [`Driver::serve_soon`].
-    static SERVES: Cell<bool> = const { Cell::new(false) };
+    /// This thread is within [`Driver::serve_records`].
+    static HANDLES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How many log records were read from the rings, and how many of them were handled.
 ///
-/// Results are not held up until they are, since a handler may wait for one. Instead, who takes a result first works off
-/// what was logged before it, or waits for who does.
+/// Results are not held up until they are, since a handler may wait for one. Instead, who takes a result waits a little
+/// until the reader has handled what was logged before it.
 #[derive(Debug, Default)]
 pub struct Logs {
     read: AtomicU64,
@@ -56,6 +60,63 @@ impl Logs {
     }
 }
 
+/// What waits for its turn, and whether somebody is at it.
+#[derive(Debug)]
+pub struct Line<T> {
+    waiting: VecDeque<T>,
+    is_busy: bool,
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            is_busy: false,
+        }
+    }
+}
+
+impl<T> Line<T> {
+    /// Puts one at the end.
+    #[inline]
+    pub fn push(&mut self, one: T) {
+        self.waiting.push_back(one);
+    }
+
+    /// Whether somebody has to come.
+    #[inline]
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty() && !self.is_busy
+    }
+
+    /// Whether nothing waits, and nobody is at it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.is_busy
+    }
+
+    /// The first, for who says [`end`](Self::end) then; None while somebody else is at it.
+    fn begin(&mut self) -> Option<T> {
+        if self.is_busy {
+            return None;
+        }
+        let first = self.waiting.pop_front()?;
+        self.is_busy = true;
+        Some(first)
+    }
+
+    const fn end(&mut self) {
+        self.is_busy = false;
+    }
+
+    /// Takes the first that is such a one out of the line.
+    pub fn pull(&mut self, is_such: impl FnMut(&T) -> bool) -> Option<T> {
+        let at = self.waiting.iter().position(is_such)?;
+        self.waiting.remove(at)
+    }
+}
+
 /// What anybody who is attached may do.
 #[derive(Debug)]
 pub enum Soon {
@@ -63,15 +124,20 @@ pub enum Soon {
     Sinks(Held, Few<Ear>, bool),
     /// A worker has printed.
     Output(u8, Box<[u8]>),
-    /// A worker has logged: a pickled record.
-    Log(Box<[u8]>),
     /// A result that came behind something that was printed.
     Result(Held, Packed),
+}
+
+/// What handlers of log records get.
+#[derive(Debug)]
+pub enum Record {
+    /// A worker has logged: a pickled record.
+    Log(Box<[u8]>),
     /// A worker's initializer has failed: form and exception.
     Unfit(u8, Box<[u8]>),
 }
 
-/// What the reader's threads do.
+/// What callbacks get.
 #[derive(Debug)]
 pub enum Telling {
     /// All that listen hear that the future is done.
@@ -83,12 +149,13 @@ pub enum Telling {
 }
 
 impl Driver {
-    /// Does all that needs Python; callbacks only with `calls`.
-    pub fn serve(self: &Arc<Self>, py: Python<'_>, calls: bool) {
+    /// Does all that needs Python; what only the reader's threads do, with `reads`.
+    pub fn serve(self: &Arc<Self>, py: Python<'_>, reads: bool) {
         self.serve_starts(Some(py));
         self.bury(Some(py));
         self.serve_soon(py);
-        if calls {
+        if reads {
+            self.serve_records(py);
             self.serve_calls(py);
         }
         self.drop_spent(py);
@@ -114,63 +181,86 @@ impl Driver {
         drop((spent, forgotten, remains));
     }
 
-    /// Sees to it that what was logged before now is handled, or waits a little while another thread does: for who takes a result.
+    /// Waits a little until the reader has handled what was logged before now: for who takes a result.
     #[inline]
-    pub fn hear(self: &Arc<Self>, py: Python<'_>) {
+    pub fn hear(&self, py: Python<'_>) {
         if !self.logs.are_handled() {
             self.hear_those(py, self.logs.read.load(Ordering::Acquire));
         }
     }
 
     #[cold]
-    fn hear_those(self: &Arc<Self>, py: Python<'_>, all: u64) {
-        let is_enough = || self.logs.handled.load(Ordering::Acquire) >= all;
-        if SERVES.get() || self.is_foreign() {
+    fn hear_those(&self, py: Python<'_>, all: u64) {
+        if HANDLES.get() || self.is_foreign() {
             return;
         }
-        let until = clock::now() + PATIENCE;
+        self.wake_reader();
+        door::detached(py, || {
+            let start = clock::now();
+            let mut now = start;
+            while self.logs.handled.load(Ordering::Acquire) < all && now < start + PATIENCE {
+                if now < start + BRIEFLY {
+                    std::thread::yield_now();
+                } else {
+                    std::thread::sleep(AGAIN);
+                }
+                now = clock::now();
+            }
+        });
+    }
+
+    /// Works off what anybody may do.
+    fn serve_soon(self: &Arc<Self>, py: Python<'_>) {
         loop {
-            self.serve_soon_until(py, is_enough);
-            if is_enough() || clock::now() >= until {
-                return;
-            }
-            door::detached(py, || std::thread::sleep(AGAIN));
-        }
-    }
-
-    /// Works off what runs no code of the program's that could wait. One thread does at a time.
-    pub fn serve_soon(self: &Arc<Self>, py: Python<'_>) {
-        self.serve_soon_until(py, || false);
-    }
-
-    fn serve_soon_until(self: &Arc<Self>, py: Python<'_>, is_enough: impl Fn() -> bool) {
-        while !is_enough() {
-            let mut inside = self.inside.lock();
-            if inside.soon_is_busy {
-                return;
-            }
-            let Some(one) = inside.soon.pop_front() else {
+            let Some(one) = self.inside.lock().soon.begin() else {
                 return;
             };
-            inside.soon_is_busy = true;
-            drop(inside);
             let said = matches!(one, Soon::Output(..));
-            let logged = matches!(one, Soon::Log(_));
-            let around = SERVES.replace(true);
             if let Err(error) = self.see_to(py, one) {
                 error.write_unraisable(py, None);
             }
-            SERVES.set(around);
-            if logged {
-                self.logs.handled.fetch_add(1, Ordering::Release);
-            }
             let mut inside = self.inside.lock();
-            inside.soon_is_busy = false;
+            inside.soon.end();
             inside.said -= usize::from(said);
         }
     }
 
-    pub(super) fn see_to(self: &Arc<Self>, py: Python<'_>, one: Soon) -> PyResult<()> {
+    fn serve_records(self: &Arc<Self>, py: Python<'_>) {
+        loop {
+            let Some(one) = self.inside.lock().records.begin() else {
+                return;
+            };
+            let logged = matches!(one, Record::Log(_));
+            let around = HANDLES.replace(true);
+            if let Err(error) = self.handle(py, one) {
+                error.write_unraisable(py, None);
+            }
+            HANDLES.set(around);
+            if logged {
+                self.logs.handled.fetch_add(1, Ordering::Release);
+            }
+            self.inside.lock().records.end();
+        }
+    }
+
+    fn serve_calls(self: &Arc<Self>, py: Python<'_>) {
+        loop {
+            let Some(one) = self.inside.lock().calls.begin() else {
+                return;
+            };
+            self.hear(py);
+            if let Err(error) = tell(py, one) {
+                let logged = face::get(py, intern!(py, "_worker_failed"))
+                    .and_then(|log| log.call1((&error,)).map(drop));
+                if logged.is_err() {
+                    error.write_unraisable(py, None);
+                }
+            }
+            self.inside.lock().calls.end();
+        }
+    }
+
+    fn see_to(self: &Arc<Self>, py: Python<'_>, one: Soon) -> PyResult<()> {
         match one {
             Soon::Sinks(future, ears, failed) => {
                 tell_sinks(&future.into_bound(py), &ears, failed);
@@ -185,16 +275,6 @@ impl Driver {
                 }
                 Ok(())
             }
-            Soon::Log(bytes) => {
-                let record = outcome::unpack(py, crate::process::protocol::form::PICKLE, &bytes)?;
-                let name = record.getattr("name")?;
-                let logger = py.import("logging")?.call_method1("getLogger", (name,))?;
-                let level = record.getattr("levelno")?;
-                if logger.call_method1("isEnabledFor", (level,))?.extract()? {
-                    logger.call_method1("handle", (record,))?;
-                }
-                Ok(())
-            }
             Soon::Result(future, packed) => {
                 let mut news = News::default();
                 let mut inside = self.inside.lock();
@@ -204,7 +284,22 @@ impl Driver {
                 let _: News = self.after(news);
                 Ok(())
             }
-            Soon::Unfit(form, bytes) => {
+        }
+    }
+
+    pub(super) fn handle(self: &Arc<Self>, py: Python<'_>, one: Record) -> PyResult<()> {
+        match one {
+            Record::Log(bytes) => {
+                let record = outcome::unpack(py, crate::process::protocol::form::PICKLE, &bytes)?;
+                let name = record.getattr("name")?;
+                let logger = py.import("logging")?.call_method1("getLogger", (name,))?;
+                let level = record.getattr("levelno")?;
+                if logger.call_method1("isEnabledFor", (level,))?.extract()? {
+                    logger.call_method1("handle", (record,))?;
+                }
+                Ok(())
+            }
+            Record::Unfit(form, bytes) => {
                 let error = outcome::unpack(py, form, &bytes);
                 let text = error.and_then(|error| error.repr()).map(|text| text.to_string());
                 let why = format!(
@@ -233,29 +328,6 @@ impl Driver {
         inside.publish(&mut news);
         drop(guard);
         let _: News = self.after(news);
-    }
-
-    fn serve_calls(self: &Arc<Self>, py: Python<'_>) {
-        loop {
-            let mut inside = self.inside.lock();
-            if inside.calls_are_busy || inside.calls.is_empty() {
-                return;
-            }
-            inside.calls_are_busy = true;
-            let all = std::mem::take(&mut inside.calls);
-            drop(inside);
-            self.hear(py);
-            for one in all {
-                if let Err(error) = tell(py, one) {
-                    let logged = face::get(py, intern!(py, "_worker_failed"))
-                        .and_then(|log| log.call1((&error,)).map(drop));
-                    if logged.is_err() {
-                        error.write_unraisable(py, None);
-                    }
-                }
-            }
-            self.inside.lock().calls_are_busy = false;
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What comes up from the workers. All of it is untrusted: a record that cannot be condemns its worker, and nothing else.
 
-use super::deliveries::Soon;
+use super::deliveries::{Record, Soon};
 use super::inside::{Inside, News};
 use crate::process::extent;
 use crate::process::outcome::Arrived;
@@ -97,7 +97,7 @@ impl Inside {
                 let Some((form, value)) = bytes.split_first() else {
                     return false;
                 };
-                self.soon.push_back(Soon::Unfit(*form, value.into()));
+                self.records.push(Record::Unfit(*form, value.into()));
                 true
             }
             up::OUTPUT => {
@@ -110,12 +110,12 @@ impl Inside {
                     worker.remember(text);
                 }
                 self.said += 1;
-                self.soon.push_back(Soon::Output(*stream, text.into()));
+                self.soon.push(Soon::Output(*stream, text.into()));
                 true
             }
             up::LOG => {
                 self.logs.read();
-                self.soon.push_back(Soon::Log(bytes.into()));
+                self.records.push(Record::Log(bytes.into()));
                 true
             }
             _ => false,

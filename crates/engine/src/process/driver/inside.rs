@@ -1,7 +1,7 @@
 //! What is behind the latch: the policy, the calls, the workers; and how the policy's actions are carried out.
 
 use super::Gate;
-use super::deliveries::{Logs, Soon, Telling};
+use super::deliveries::{Line, Logs, Record, Soon, Telling};
 use super::functions::{Function, Functions};
 use super::job::Job;
 use super::settling::Obituary;
@@ -23,8 +23,8 @@ const MANY_SPENT: usize = 64;
 pub struct News {
     /// Threads that wait for what has ended.
     pub threads: Vec<Batch>,
-    /// Workers are to be started; futures to be let go of; callbacks to be called; dead workers to be buried; collectors
-    /// and prints to be seen to.
+    /// Workers are to be started; futures to be let go of; callbacks to be called or log records to be handled; dead workers to
+    /// be buried; collectors and prints to be seen to.
     pub starts: bool,
     pub spent: bool,
     pub calls: bool,
@@ -95,13 +95,12 @@ pub struct Inside {
     pub starting: usize,
     /// Workers whose processes have ended: to be buried, attached.
     pub dead: Vec<WorkerId>,
-    pub soon: VecDeque<Soon>,
-    pub soon_is_busy: bool,
+    pub soon: Line<Soon>,
+    pub records: Line<Record>,
     /// So many prints have not been passed on: what ends meanwhile is completed after them. (Not log records: see [`Logs`].)
     pub said: usize,
     pub logs: Arc<Logs>,
-    pub calls: VecDeque<Telling>,
-    pub calls_are_busy: bool,
+    pub calls: Line<Telling>,
     pub gate: Gate,
     pub why: String,
     /// So many workers in a row were killed by somebody.
@@ -134,12 +133,11 @@ impl Inside {
             starts: VecDeque::new(),
             starting: 0,
             dead: Vec::new(),
-            soon: VecDeque::new(),
-            soon_is_busy: false,
+            soon: Line::default(),
+            records: Line::default(),
             said: 0,
             logs,
-            calls: VecDeque::new(),
-            calls_are_busy: false,
+            calls: Line::default(),
             gate: Gate::Open,
             why: String::new(),
             start_error: None,
@@ -305,8 +303,8 @@ impl Inside {
         news.alarm = news.alarm.min(self.policy.next_alarm().unwrap_or(Nanos::MAX));
         news.starts |= !self.starts.is_empty();
         news.spent |= self.spent.len() >= MANY_SPENT || self.spent_is_large;
-        news.soon |= !self.soon.is_empty() && !self.soon_is_busy;
-        news.calls |= !self.calls.is_empty() && !self.calls_are_busy;
+        news.soon |= self.soon.waits();
+        news.calls |= self.calls.waits() || self.records.waits();
         news.deaths |= !self.dead.is_empty();
     }
 
@@ -328,6 +326,7 @@ impl Inside {
             _remains: std::mem::take(&mut self.remains),
             _functions: self.functions.take(),
             _soon: std::mem::take(&mut self.soon),
+            _records: std::mem::take(&mut self.records),
             _calls: std::mem::take(&mut self.calls),
             _jobs: std::mem::take(&mut self.jobs),
             _workers: std::mem::take(&mut self.workers),
@@ -348,8 +347,9 @@ pub struct Remains {
     _forgotten: Vec<Function>,
     _remains: Vec<Corpse>,
     _functions: Vec<Function>,
-    _soon: VecDeque<Soon>,
-    _calls: VecDeque<Telling>,
+    _soon: Line<Soon>,
+    _records: Line<Record>,
+    _calls: Line<Telling>,
     _jobs: Vec<Option<Job>>,
     _workers: Vec<Option<Box<Worker>>>,
     _start_error: Option<PyErr>,
@@ -363,10 +363,9 @@ impl Inside {
             && self.starting == 0
             && self.starts.is_empty()
             && self.workers.iter().all(Option::is_none)
-            && self.soon.is_empty()
-            && self.calls.is_empty()
-            && !self.soon_is_busy
-            && !self.calls_are_busy
+            && self.soon.is_idle()
+            && self.records.is_idle()
+            && self.calls.is_idle()
     }
 
     /// Looks how much memory the workers have; who has more than `limit` bytes while it runs a call is killed, who has it

@@ -44,7 +44,7 @@ impl Inside {
             self.complete(job.future, packed, news);
         } else {
             // Who has the result has seen what was printed before it.
-            self.soon.push_back(Soon::Result(job.future, packed));
+            self.soon.push(Soon::Result(job.future, packed));
         }
     }
 
@@ -57,7 +57,7 @@ impl Inside {
             Finish::Finished(crowd) => self.tell(future, crowd, failed, news),
             // It was cancelled meanwhile. (Nothing of Python's is in an outcome that nobody has unpacked.)
             Finish::Invalid(..) => self.spent.push(future),
-            Finish::Manual(outcome) => self.calls.push_back(Telling::Manual(future, outcome)),
+            Finish::Manual(outcome) => self.calls.push(Telling::Manual(future, outcome)),
         }
     }
 
@@ -69,10 +69,9 @@ impl Inside {
         if crowd.observers.is_empty() {
             self.spent.push(future);
         } else if crowd.observers.iter().any(|ear| matches!(ear, Ear::Callback(_))) {
-            self.calls
-                .push_back(Telling::Ears(future, crowd.observers, failed));
+            self.calls.push(Telling::Ears(future, crowd.observers, failed));
         } else {
-            self.soon.push_back(Soon::Sinks(future, crowd.observers, failed));
+            self.soon.push(Soon::Sinks(future, crowd.observers, failed));
         }
     }
 
@@ -133,7 +132,7 @@ impl Inside {
             Cancel::Cancelled(crowd) => crowds.push(crowd),
             Cancel::Already => {}
             Cancel::TooLate | Cancel::Manual => {
-                self.calls.push_back(Telling::Cancel(future));
+                self.calls.push(Telling::Cancel(future));
                 return;
             }
         }
