@@ -67,7 +67,8 @@ class Runner:
         return process.run(self.stdlib, suite.name, "stdlib", self.options.timeout, only)
 
     def _on_candidate(self, suite: Suite, only: list[str]) -> Outcomes:
-        return process.run(self.candidate, suite.name, self.options.candidate, self.options.timeout, only)
+        listed = [entry.test for entry in self.entries if fnmatchcase(suite.name, entry.suite)]
+        return process.run(self.candidate, suite.name, self.options.candidate, self.options.timeout, only, listed)
 
     def _baseline(self, suite: Suite) -> Outcomes:
         """What the standard library does, kept for each interpreter and each state of its test files."""

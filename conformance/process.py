@@ -75,14 +75,21 @@ def _tail(text: str, lines: int = 60) -> str:
 
 
 def run(
-    python: Path, suite: str, candidate: str, timeout: float, only: Collection[str] = ()
+    python: Path,
+    suite: str,
+    candidate: str,
+    timeout: float,
+    only: Collection[str] = (),
+    hurried: Collection[str] = (),
 ) -> dict[str, Outcome]:
     """Runs one suite (of it, the tests in `only` where given) on `python`; `timeout` is seconds a test.
+
+    Tests that a pattern in `hurried` matches get less (see `Job`).
 
     A test that hangs or kills its process is recorded as such, and the rest goes on in a new process.
     """
     outcomes: dict[str, Outcome] = {}
-    job = Job(suite, candidate, "", timeout, list(only))
+    job = Job(suite, candidate, "", timeout, list(only), hurried=list(hurried))
     while True:
         with tempfile.TemporaryDirectory(prefix="plait-conformance-") as name:
             folder = Path(name)
