@@ -2,7 +2,9 @@
 
 import asyncio
 import collections
+import gc
 import heapq
+import weakref
 from typing import Any
 
 import pytest
@@ -176,6 +178,64 @@ def test_who_was_woken_and_is_cancelled_wakes_the_next(side: Any) -> None:
         assert (len(queue._getters), len(queue._putters)) == (0, 0)
 
     run(side, main)
+
+
+@sides
+@pytest.mark.parametrize("how", ["", "reference", "weak reference", "attribute", "callback"])
+def test_a_future_that_somebody_has_is_not_used_again(side: Any, how: str) -> None:
+    """plait's waiters are used once more by the next who waits, where nobody can tell."""
+    called: list[Any] = []
+
+    async def main(side: Any) -> None:
+        queue = side.Queue()
+        held: list[Any] = []
+        for number in range(3):
+            getter = side.create_task(queue.get())
+            await turns(side)
+            (future,) = queue._getters
+            assert not future.done()
+            if how == "reference":
+                assert future not in held
+                held.append(future)
+            elif how == "weak reference":
+                held.append(weakref.ref(future))
+            elif how == "attribute":
+                assert not hasattr(future, "number")
+                future.number = number
+            elif how == "callback":
+                future.add_done_callback(lambda future, number=number: called.append(number))
+            del future
+            queue.put_nowait(number)
+            assert await getter == number
+            if how == "reference":
+                assert all(future.done() for future in held)
+            elif how == "weak reference":
+                gc.collect()
+                assert all(ref() is None for ref in held[:-1])
+
+    run(side, main)
+    assert called == ([0, 1, 2] if how == "callback" else [])
+
+
+@ours
+def test_a_queue_in_a_second_loop_waits_there(side: Any) -> None:
+    queue = side.Queue()
+
+    async def main(side: Any) -> Any:
+        getter = side.create_task(queue.get())
+        await turns(side)
+        assert queue._getters[0].get_loop() is asyncio.get_running_loop()
+        queue.put_nowait(1)
+        return await getter
+
+    for debug in (False, False, True):
+        queue._loop = None
+        loop = plait.asyncio.new_event_loop()
+        loop.set_debug(debug)
+        try:
+            assert loop.run_until_complete(main(side)) == 1
+        finally:
+            loop.close()
 
 
 @sides

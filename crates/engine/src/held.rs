@@ -117,6 +117,14 @@ impl HeldSlot {
         }
     }
 
+    /// Takes the object out. Not for slots of which anybody borrows.
+    #[inline]
+    pub fn take(&self) -> Option<Held> {
+        let object = self.0.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: the slot owned this reference, if there was one.
+        (!object.is_null()).then(|| unsafe { Held::from_owned(object) })
+    }
+
     /// Puts `object` in if the slot is empty; else drops it.
     pub fn fill(&self, object: Held) {
         let new = object.as_ptr();

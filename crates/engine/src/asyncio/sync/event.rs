@@ -66,6 +66,7 @@ impl Machine for Wait {
             if let Resume::Throw(error) = resume {
                 return Err(error);
             }
+            this.waiters.keep(py, future);
         } else if let Resume::Throw(error) = resume {
             return Err(error);
         } else if !this.value.load(Relaxed) {

@@ -96,6 +96,7 @@ impl Machine for Acquire {
                 }
                 return Err(error);
             }
+            this.waiters.keep(py, future);
             this.locked.store(true, Relaxed);
         } else if let Resume::Throw(error) = resume {
             return Err(error);

@@ -121,6 +121,7 @@ impl Machine for Acquire {
             this.waiters.leave(py, &future);
             let Resume::Throw(error) = resume else {
                 this.share_out(py)?;
+                this.waiters.keep(py, future);
                 return self.taken(py);
             };
             // SAFETY: it came out of `enqueue`.

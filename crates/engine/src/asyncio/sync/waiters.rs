@@ -14,6 +14,9 @@ use pyo3::prelude::*;
 pub struct Waiters {
     pub futures: Place,
     pub event_loop: HeldSlot,
+    /// A future that has been waited for and that nobody else has: the next who waits takes it. Who hands items over one by
+    /// one would make one for each.
+    spare: HeldSlot,
 }
 
 /// The loop that runs in this thread.
@@ -49,13 +52,37 @@ impl Waiters {
         )))
     }
 
+    /// A pending future of the loop.
+    ///
+    /// # Errors
+    /// As [`Future::create`].
+    #[inline]
+    pub fn future<'py>(&self, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Future>> {
+        match self
+            .spare
+            .take()
+            .and_then(|spare| Future::again(spare, event_loop))
+        {
+            Some(future) => Ok(future),
+            None => Future::create(event_loop.py(), event_loop),
+        }
+    }
+
+    /// Keeps a future that was waited for, if nobody else has it.
+    #[inline]
+    pub fn keep(&self, py: Python<'_>, future: Held) {
+        if Future::is_spent(py, &future) {
+            self.spare.replace(Some(future));
+        }
+    }
+
     /// A new future at the end of the line.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
     #[inline]
     pub fn enqueue<'py>(&self, owner: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Future>> {
-        let future = Future::create(owner.py(), &self.bind(owner)?)?;
+        let future = self.future(&self.bind(owner)?)?;
         self.futures
             .line(owner.py())?
             .push(future.clone().into_any().into());
@@ -113,12 +140,14 @@ impl Waiters {
     /// What the visitor returns.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.futures.traverse(visit)?;
+        self.spare.traverse(visit)?;
         self.event_loop.traverse(visit)
     }
 
     /// For `__clear__`.
     pub fn clear(&self) {
         self.futures.clear();
+        self.spare.replace(None);
         self.event_loop.replace(None);
     }
 }

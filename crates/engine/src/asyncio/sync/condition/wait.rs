@@ -148,7 +148,9 @@ impl Machine for Wait {
                 // SAFETY: it was made of a condition.
                 let this = unsafe { owner.cast_unchecked::<Condition>() }.get();
                 this.waiters.leave(py, &future);
-                drop(future);
+                if error.is_none() {
+                    this.waiters.keep(py, future);
+                }
                 self.come_back(py, error)
             }
             At::Returning(mut acquiring, error) => {

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Stands in `line` until woken.
 fn stand(slf: &Bound<'_, Queue>, line: &Line) -> PyResult<(Step, Held)> {
     let event_loop = slf.get().getters.bind(slf.as_any())?;
-    let future = Future::create(slf.py(), &event_loop)?;
+    let future = slf.get().getters.future(&event_loop)?;
     let held = Held::from(future.clone().into_any());
     line.push(future.clone().into_any().into());
     Ok((Step::Wait(future.unbind()), held))
@@ -74,7 +74,9 @@ impl Machine for Get {
             }
             return Err(error);
         }
-        drop(waited);
+        if let Some(future) = waited {
+            this.getters.keep(py, future);
+        }
         if Queue::empty_now(&queue)? {
             if this.is_shut_down() && Queue::empty_now(&queue)? {
                 return Err(is_shut(py));
@@ -134,7 +136,9 @@ impl Machine for Put {
             }
             return Err(error);
         }
-        drop(waited);
+        if let Some(future) = waited {
+            this.getters.keep(py, future);
+        }
         if Queue::full_now(&queue)? {
             if this.is_shut_down() {
                 return Err(is_shut(py));
