@@ -204,13 +204,16 @@ _TREES = [
 
 
 @contextmanager
-def _performance(name: str, script: str, options: Sequence[str], modules: Sequence[str]) -> Iterator[Once]:
+def _performance(
+    name: str, script: str, options: Sequence[str], modules: Sequence[str], loops: int = 1
+) -> Iterator[Once]:
+    """A value is the mean of `loops` rounds: so many that it takes 0.1 s, as pyperf itself would choose them."""
     _needs("pyperf", "pyperformance", *modules)
     found = find_spec("pyperformance")
     assert found
     assert found.origin
     path = Path(found.origin).parent / "data-files" / "benchmarks" / script / "run_benchmark.py"
-    command = [*launcher(name), str(path), *options, "--worker", "--loops", "1", "--warmups", "1"]
+    command = [*launcher(name), str(path), *options, "--worker", "--loops", str(loops), "--warmups", "1"]
 
     def once(seconds: float) -> float:
         values = 1 if seconds < 0.05 else 3
@@ -296,7 +299,7 @@ PROGRAMS: dict[str, Program | Mean] = {
         _processes(
             "process-concurrent-imap",
             "pyperformance concurrent_imap, its pool of processes",
-            partial(_performance, script="bm_concurrent_imap", options=["--worker-task", "0"], modules=()),
+            partial(_performance, script="bm_concurrent_imap", options=["--worker-task", "0"], modules=(), loops=8),
             floor=5,
         ),
     )

@@ -12,23 +12,36 @@ if TYPE_CHECKING:
 
     from plait._engine import ProcessWorker
 
-__all__ = ["forward"]
+__all__ = ["forward", "prepare"]
 
 # A record of the ring is not longer; what is, is cut.
 _LONGEST = 48 << 10
 
 
+_prepared: _Forward | None = None
+
+
+def prepare() -> None:
+    """Make what `forward` needs: for a zygote, so that its children need not."""
+    global _prepared
+    _prepared = _prepared or _Forward()
+
+
 def forward(worker: ProcessWorker) -> None:
     """From now on the worker's parent handles what no handler here does."""
-    logging.lastResort = _Forward(worker)
+    prepare()
+    assert _prepared is not None
+    _prepared.worker = worker
+    logging.lastResort = _prepared
 
 
 class _Forward(logging.Handler):
     """Sends records for which the worker has no handler of its own to the parent, whose handlers get them."""
 
-    def __init__(self, worker: ProcessWorker) -> None:
+    worker: ProcessWorker
+
+    def __init__(self) -> None:
         super().__init__(logging.NOTSET)
-        self._worker = worker
         self._stderr = logging.StreamHandler()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -40,7 +53,7 @@ class _Forward(logging.Handler):
                 sent.msg = sent.message = sent.msg[: _LONGEST // 8] + " [...]"
                 sent.exc_text = (sent.exc_text or "")[-_LONGEST // 8 :] or None
                 data = pickling.whole(sent, False)
-            if len(data) > _LONGEST or not self._worker.log(data):
+            if len(data) > _LONGEST or not self.worker.log(data):
                 self._stderr.emit(record)
         except Exception:
             self.handleError(record)

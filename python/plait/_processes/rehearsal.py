@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plait._processes import pickling, worker
+from plait._processes import worker
 
 __all__ = ["rehearse"]
 
@@ -10,5 +10,3 @@ __all__ = ["rehearse"]
 def rehearse() -> None:
     """Begin as a worker does, as far as that goes without a parent. Nothing of it remains but what is set anew then."""
     worker.rehearse_listening()
-    pickling.loads(pickling.whole({"initializer": None, "initargs": ()}))
-    pickling.dumps((), False)

@@ -5,6 +5,7 @@ The calls themselves are native (`plait._engine.ProcessWorker`).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import atexit
 import faulthandler
 import io
@@ -22,10 +23,13 @@ TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-__all__ = ["TaskInterrupted", "be_a_child", "main"]
+__all__ = ["TaskInterrupted", "main", "prepare"]
 
 # A record of the ring is not longer; what is, is cut.
 _LONGEST = 48 << 10
+
+_SIGINT, _UNBLOCK = int(signal.SIGINT), int(signal.SIG_UNBLOCK)
+_INTERRUPT = signal.SIGRTMIN + 5
 
 
 class TaskInterrupted(BaseException):
@@ -36,7 +40,7 @@ def main(link: int, hello: dict[str, Any] | None = None) -> None:
     """Serve the pool at the other end of the descriptor `link`, until it says that it is enough or is gone.
 
     hello: what the pool wants of its workers, where `multiprocessing` has started this process and passed it on; this
-    returns then, or raises SystemExit. None: it comes over the link, after `be_a_child()`, and the process ends here.
+    returns then, or raises SystemExit. None: it comes over the link of a zygote's child, and the process ends here.
     """
     ours = hello is None
     worker = ProcessWorker.connect(link)
@@ -84,12 +88,29 @@ def _work(worker: ProcessWorker, hello: dict[str, Any] | None) -> int:
     return 0
 
 
-def be_a_child() -> None:
-    """What `multiprocessing` does with its own children at their beginning."""
+_streams: tuple[_Stream, _Stream] | None = None
+
+
+def prepare() -> None:
+    """Make this process, a zygote, such that its children begin as those of `multiprocessing` do.
+
+    What is done here once need not be done by each child, and its pages stay shared: touching one takes a child some
+    microseconds. To be called again when more has been imported.
+    """
+    global _streams
     atexit._clear()
     if (util := sys.modules.get("multiprocessing.util")) is not None:  # else it comes with the import
+        util._finalizer_registry.clear()
         atexit.register(util._exit_function)
+    if "logging" in sys.modules:
+        from plait._processes import logs
+
+        logs.prepare()
+    if _streams is not None:
+        return
+    _streams = _Stream(None, 1), _Stream(None, 2)
     _close_stdin()
+    faulthandler.enable(file=2)
     # Functions and classes of the program's main module find their globals here.
     main_module = ModuleType("__main__")
     main_module.__dict__["__builtins__"] = __builtins__
@@ -111,14 +132,17 @@ def _close_stdin() -> None:
 
 
 def _listen(worker: ProcessWorker) -> None:
-    interrupt = signal.SIGRTMIN + 5
-    # Not SIG_IGN, which programs that a task starts would inherit.
-    signal.signal(signal.SIGINT, _ignore)
-    signal.signal(interrupt, worker.interrupted)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {interrupt, interrupt + 1, signal.SIGINT})
-    faulthandler.enable(file=2)
-    sys.stdout = _Stream(worker, 1)
-    sys.stderr = _Stream(worker, 2)
+    # Not SIG_IGN, which programs that a task starts would inherit. (By the functions in C: those of `signal` look up
+    # what they return in an Enum each time.)
+    _signal.signal(_SIGINT, _ignore)
+    _signal.signal(_INTERRUPT, worker.interrupted)
+    _signal.pthread_sigmask(_UNBLOCK, (_INTERRUPT, _INTERRUPT + 1, _SIGINT))
+    if _streams is None:
+        faulthandler.enable(file=2)
+        sys.stdout, sys.stderr = _Stream(worker, 1), _Stream(worker, 2)
+    else:
+        sys.stdout, sys.stderr = stdout, stderr = _streams
+        stdout._worker = stderr._worker = worker
     _listen_to_logs(worker)
 
 
@@ -140,14 +164,14 @@ def rehearse_listening() -> None:
     """What a worker does first with its signals and streams, without one."""
     import logging
 
-    before, handler = (sys.stdout, sys.stderr, logging.lastResort), signal.getsignal(signal.SIGINT)
+    before, handler = (sys.stdout, sys.stderr, logging.lastResort), _signal.getsignal(_SIGINT)
     nobody: Any = _Nobody()
     try:
         _listen(nobody)
         print(file=sys.stdout)
     finally:
         sys.stdout, sys.stderr, logging.lastResort = before
-        signal.signal(signal.SIGINT, handler)
+        _signal.signal(_SIGINT, handler)
 
 
 class _Nobody:
@@ -253,8 +277,8 @@ class _Stream(io.TextIOBase):
     line_buffering = True
     mode = "w"
 
-    def __init__(self, worker: ProcessWorker, number: int) -> None:
-        self._worker = worker
+    def __init__(self, worker: ProcessWorker | None, number: int) -> None:
+        self._worker: Any = worker
         self._number = number
         self.name = ("<stdout>", "<stderr>")[number - 1]
         self.buffer = _Bytes(self)

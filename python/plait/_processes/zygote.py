@@ -11,13 +11,16 @@ the parent has been told of it, and ends if there will be none.
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import pickle
 import signal
 import sys
 from importlib import import_module
+from multiprocessing import process
 
-from plait import _engine
+from plait import _engine, _install
+from plait._processes import handles, worker
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
 if TYPE_CHECKING:
@@ -26,9 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# What a worker imports before its first call.
-_NEEDED = ("multiprocessing.process", "plait._processes.handles", "plait._processes.worker")
-# What it may import at it. That takes longer than all else, so whoever waits for the first worker has it first.
+# What a worker may import at its first call. That takes longer than all else, so whoever waits for the first worker has
+# it first.
 _LATER = [
     "importlib.util",
     "multiprocessing.connection",
@@ -36,8 +38,10 @@ _LATER = [
     "multiprocessing.spawn",
     "multiprocessing.util",
     "plait._processes.by_value",
+    "plait._processes.chunks",
     "plait._processes.logs",
     "plait._processes.kinds",
+    "plait._processes.rehearsal",
     "traceback",
 ]
 
@@ -75,7 +79,7 @@ def _load(sys_path: list[str], preload: list[str], installed: bool, rehearsal: b
         import plait
 
         plait.install()
-    _import((*_NEEDED, *preload))
+    _import(preload)
 
 
 def _import(names: Iterable[str]) -> None:
@@ -84,6 +88,7 @@ def _import(names: Iterable[str]) -> None:
             import_module(name)
         except Exception:
             pass  # who needs it will see what is wrong
+    worker.prepare()
     gc.collect()
     gc.freeze()  # children leave these objects alone, so their pages stay shared
 
@@ -124,7 +129,7 @@ def _child(nursery: _engine.Nursery) -> NoReturn:
             for fd in others:  # standard output
                 os.dup2(fd, 1)
                 os.close(fd)
-            import_module(entry).main(link, None)
+            (sys.modules.get(entry) or import_module(entry)).main(link, None)
             status = 0
     except BaseException:
         import traceback
@@ -136,14 +141,11 @@ def _child(nursery: _engine.Nursery) -> NoReturn:
 
 def _begin() -> None:
     """What a child can do before it knows what it is to be."""
-    from plait._processes import worker
-
-    if (util := sys.modules.get("multiprocessing.util")) is not None:
-        util._finalizer_registry.clear()
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and util._afterfork_registry:
         util._run_after_forkers()
     if (numpy := sys.modules.get("numpy")) is not None:  # preloaded: each worker its own numbers
         numpy.random.seed()
-    worker.be_a_child()
 
 
 def _rehearse() -> None:
@@ -178,12 +180,6 @@ def _become(
     entry: str,
 ) -> str:
     """Make this process what its parent's children are; what it uses up of `fds` it takes out. Gives back `entry`."""
-    import multiprocessing
-    from multiprocessing import process
-
-    from plait import _install
-    from plait._processes.handles import zygote_process_name
-
     sys.path[:] = sys_path
     if sys_argv is not None:
         sys.argv[:] = sys_argv
@@ -206,7 +202,7 @@ def _become(
 
     me: Any = process.BaseProcess.__new__(process.BaseProcess)
     me._identity = (*identity, ticket)
-    me._name = zygote_process_name(ticket)
+    me._name = handles.zygote_process_name(ticket)
     me._parent_name, me._parent_pid = parent
     me._popen = None
     me._closed = False
@@ -227,7 +223,9 @@ def _become(
         import logging
 
         for name, level in levels:
-            logging.getLogger(name).setLevel(level)
+            logger = logging.getLogger(name) if name else logging.root
+            if logger.level != level:
+                logger.setLevel(level)
     if start_method is not None:
         multiprocessing.set_start_method(start_method, force=True)
     return entry

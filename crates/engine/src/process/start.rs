@@ -84,17 +84,29 @@ impl Starter {
         matches!(self, Self::Python(_))
     }
 
-    /// Asks for a worker of any kind, by a thread that is attached and holds no latch. What starts it by itself begins while the
-    /// caller goes on; [`answer`](Self::answer) has to follow.
+    /// Has the next workers inherit what the process is now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn prepare(&self, py: Python<'_>) -> PyResult<()> {
+        static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let Self::Zygote(starter) = self else {
+            return Ok(());
+        };
+        FUNCTION
+            .import(py, "plait._processes.start", "prepare")?
+            .call1((starter.clone(),))
+            .map(drop)
+    }
+
+    /// Asks for a worker of any kind, by a thread that is attached and holds no latch, after [`prepare`](Self::prepare). What
+    /// starts it by itself begins while the caller goes on; [`answer`](Self::answer) has to follow.
     ///
     /// # Errors
     /// The system's; what the starter raises.
     pub fn ask(&self, py: Python<'_>, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> PyResult<Asked> {
         match self {
-            Self::Zygote(starter) => {
-                prepare(py, starter)?;
-                Ok(starter.ask(link, stderr)?)
-            }
+            Self::Zygote(starter) => Ok(starter.ask(link, stderr)?),
             Self::Python(object) => {
                 let handle = object
                     .bind(py)
@@ -208,15 +220,6 @@ impl Handle {
     }
 }
 
-/// Has the starter's next workers inherit what the process is now.
-fn prepare(py: Python<'_>, starter: &ZygoteStarter) -> PyResult<()> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    FUNCTION
-        .import(py, "plait._processes.start", "prepare")?
-        .call1((starter.clone(),))
-        .map(drop)
-}
-
 pub(super) fn borrow<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
     // SAFETY: a plain question; whoever names a descriptor keeps it open during the call that is made with it.
     unsafe {
@@ -238,7 +241,7 @@ fn strings(list: Vec<Vec<u8>>) -> PyResult<Vec<CString>> {
 pub struct ZygoteStarter(Arc<Nest>);
 
 impl ZygoteStarter {
-    /// Asks for a worker that inherits what the last [`prepare`] has said.
+    /// Asks for a worker that inherits what the last [`prepare`](Starter::prepare) has said.
     fn ask(&self, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Asked> {
         let prepared = Arc::clone(&self.0.prepared.lock());
         let mut fds = vec![link, stderr];
@@ -295,6 +298,7 @@ impl ZygoteStarter {
     fn start<'py>(&self, py: Python<'py>, link: RawFd, stderr: RawFd) -> PyResult<Bound<'py, PyAny>> {
         let (link, stderr) = (borrow(link)?, borrow(stderr)?);
         let starter = Starter::Zygote(self.clone());
+        starter.prepare(py)?;
         let asked = starter.ask(py, link, stderr)?;
         let started = py.detach(|| starter.answer(asked, link, stderr))?;
         started.handle.object(py)

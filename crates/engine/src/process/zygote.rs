@@ -44,6 +44,8 @@ impl NurseryFace {
     #[new]
     fn new() -> Self {
         close_from(PARENT_FD.cast_unsigned() + 1);
+        // Children inherit the answer, which takes reading several files.
+        let _one: bool = plait_core::spin::one_core();
         let (link, parent) = (take_over(LINK_FD), take_over(PARENT_FD));
         for fd in [LINK_FD, PARENT_FD] {
             // SAFETY: a plain call; both are open, and were inherited by exec, so they are not closed by the next one.

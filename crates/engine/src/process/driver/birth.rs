@@ -1,7 +1,8 @@
 //! How a worker begins: its memory, its link with the hello in it, its process; then the driver has it.
 //!
-//! The policy asks for a worker; whoever is attached next has the starter make it, one after the other, so that
-//! `submit` returns when the worker that it wanted is there. One that cannot be started counts as one that died at once.
+//! The policy asks for a worker; whoever is attached next has the starter make it, so that `submit` returns when the worker
+//! that it wanted is there. One that cannot be started counts as one that died at once. A zygote is asked for all that are
+//! wanted before the first is waited for; others make one after the other, since a fork takes along what is open.
 //! The reader has plait's zygote make one without the interpreter, which another thread may keep for itself.
 
 use super::Driver;
@@ -9,7 +10,7 @@ use super::inside::News;
 use super::worker::{Process, Shared, Worker};
 use crate::door;
 use crate::process::reader::{self, Source};
-use crate::process::start::Asked;
+use crate::process::start::{Asked, Starter};
 use plait_core::clock;
 use plait_pool::WorkerId;
 use plait_proc::link::Link;
@@ -64,68 +65,85 @@ impl Driver {
     /// Starts the workers that the policy wants; without the interpreter, those that can be started so.
     #[cold]
     pub fn serve_starts(self: &Arc<Self>, py: Option<Python<'_>>) {
+        let starter = self.starter.lock().clone();
+        let most = if starter.as_ref().is_some_and(|starter| starter.needs_python()) {
+            1
+        } else {
+            usize::MAX
+        };
+        let mut prepared = false;
         loop {
             let mut inside = self.inside.lock();
-            let Some(id) = inside.starts.pop_front() else {
-                break;
-            };
-            inside.starting += 1;
+            let count = inside.starts.len().min(most);
+            let wanted: Vec<WorkerId> = inside.starts.drain(..count).collect();
+            inside.starting += count;
             drop(inside);
-            let born = self.bear(py, id);
-            if let (Some(py), Err(error)) = (py, &born) {
-                // It is kept, and would keep all that the frames hold.
-                error.set_traceback(py, None);
+            if wanted.is_empty() {
+                break;
             }
-            let mut news = News::default();
-            let mut before = None;
-            let mut missed = false;
-            let mut guard = self.inside.lock();
-            let inside = &mut *guard;
-            inside.starting -= 1;
-            match born {
-                Ok(worker) => {
-                    inside.sums.started_workers += 1;
-                    let place = id.place();
-                    if place >= inside.workers.len() {
-                        inside.workers.resize_with(place + 1, || None);
-                    }
-                    inside.workers[place] = Some(Box::new(worker));
-                    // What it did before it stood there was told to a reader that did not know it.
-                    missed = inside.has_records();
-                    if inside.worker(id).is_some_and(|its| its.process.has_ended()) {
-                        inside.has_ended(id, &mut news);
-                    }
-                    if inside.policy.is_broken() {
-                        // It was given up while it came to be.
-                        inside.out.push(plait_pool::Action::Kill(id));
-                    }
-                }
-                Err(error) => {
-                    inside.why = format!("A worker process could not be started: {error}");
-                    before = if py.is_some() {
-                        inside.start_error.replace(error)
-                    } else {
-                        Some(error)
-                    };
-                    inside.policy.died(id, None, &mut inside.out);
-                    if inside.policy.is_broken() {
-                        inside.gate = super::Gate::Broken;
-                    }
-                }
-            }
-            inside.carry_out(clock::now(), &mut news);
-            inside.publish(&mut news);
-            drop(guard);
-            drop(before);
-            let _: News = self.after(news);
-            if missed {
-                self.wake_reader();
+            let mut ask = |id| (id, Begun::ask(py, starter.as_deref(), &mut prepared));
+            let asked: Vec<_> = wanted.into_iter().map(&mut ask).collect();
+            for (id, begun) in asked {
+                self.enter(py, id, begun.and_then(|begun| self.bear(py, id, begun)));
             }
         }
         if !self.reader_is_there.swap(true, Ordering::AcqRel) {
             reader::spawn(self);
         }
         self.wake_if_over();
+    }
+
+    /// Enters a worker that was made, or why it was not.
+    fn enter(self: &Arc<Self>, py: Option<Python<'_>>, id: WorkerId, born: PyResult<Worker>) {
+        if let (Some(py), Err(error)) = (py, &born) {
+            // It is kept, and would keep all that the frames hold.
+            error.set_traceback(py, None);
+        }
+        let mut news = News::default();
+        let mut before = None;
+        let mut missed = false;
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
+        inside.starting -= 1;
+        match born {
+            Ok(worker) => {
+                inside.sums.started_workers += 1;
+                let place = id.place();
+                if place >= inside.workers.len() {
+                    inside.workers.resize_with(place + 1, || None);
+                }
+                inside.workers[place] = Some(Box::new(worker));
+                // What it did before it stood there was told to a reader that did not know it.
+                missed = inside.has_records();
+                if inside.worker(id).is_some_and(|its| its.process.has_ended()) {
+                    inside.has_ended(id, &mut news);
+                }
+                if inside.policy.is_broken() {
+                    // It was given up while it came to be.
+                    inside.out.push(plait_pool::Action::Kill(id));
+                }
+            }
+            Err(error) => {
+                inside.why = format!("A worker process could not be started: {error}");
+                before = if py.is_some() {
+                    inside.start_error.replace(error)
+                } else {
+                    Some(error)
+                };
+                inside.policy.died(id, None, &mut inside.out);
+                if inside.policy.is_broken() {
+                    inside.gate = super::Gate::Broken;
+                }
+            }
+        }
+        inside.carry_out(clock::now(), &mut news);
+        inside.publish(&mut news);
+        drop(guard);
+        drop(before);
+        let _: News = self.after(news);
+        if missed {
+            self.wake_reader();
+        }
     }
 
     /// Waits, a moment at a time, until no worker is being started by another thread; `own` of those counted are the caller's.
@@ -141,15 +159,15 @@ impl Driver {
         starter.as_ref().is_some_and(|starter| starter.can_detach())
     }
 
-    fn bear(&self, py: Option<Python<'_>>, id: WorkerId) -> PyResult<Worker> {
-        let (link, theirs) = Link::pair()?;
-        let (stderr, their_stderr) = pipe()?;
-        let starter = self.starter.lock().clone();
-        let starter = starter.ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
-        let asked = match py {
-            Some(py) => starter.ask(py, theirs.as_fd(), their_stderr.as_fd())?,
-            None => starter.ask_detached(theirs.as_fd(), their_stderr.as_fd())?,
-        };
+    fn bear(&self, py: Option<Python<'_>>, id: WorkerId, begun: Begun<'_>) -> PyResult<Worker> {
+        let Begun {
+            starter,
+            link,
+            theirs,
+            stderr,
+            their_stderr,
+            asked,
+        } = begun;
         // While it begins. If this fails it finds its link closed, and ends.
         let shared = Shared::new().and_then(|shared| {
             let given: [BorrowedFd<'_>; 5] = [
@@ -190,6 +208,44 @@ impl Driver {
 
     fn watch(&self, fd: &impl AsFd, source: Source) -> std::io::Result<()> {
         reader::watch(self.poller.as_fd(), fd.as_fd(), source)
+    }
+}
+
+/// A worker that a starter has been asked for.
+#[derive(Debug)]
+struct Begun<'a> {
+    starter: &'a Starter,
+    link: Link,
+    theirs: OwnedFd,
+    stderr: OwnedFd,
+    their_stderr: OwnedFd,
+    asked: Asked,
+}
+
+impl<'a> Begun<'a> {
+    /// Asks; `prepared`: the starter knows what workers are to inherit now.
+    fn ask(py: Option<Python<'_>>, starter: Option<&'a Starter>, prepared: &mut bool) -> PyResult<Self> {
+        let starter = starter.ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
+        let (link, theirs) = Link::pair()?;
+        let (stderr, their_stderr) = pipe()?;
+        let asked = match py {
+            Some(py) => {
+                if !*prepared {
+                    starter.prepare(py)?;
+                    *prepared = true;
+                }
+                starter.ask(py, theirs.as_fd(), their_stderr.as_fd())?
+            }
+            None => starter.ask_detached(theirs.as_fd(), their_stderr.as_fd())?,
+        };
+        Ok(Self {
+            starter,
+            link,
+            theirs: theirs.into(),
+            stderr,
+            their_stderr,
+            asked,
+        })
     }
 }
 
