@@ -10,6 +10,7 @@ mod methods;
 pub(crate) mod object;
 pub mod observer;
 mod raw;
+mod spent;
 mod state;
 
 pub(crate) use methods::{default_loop, init, stdlib};
@@ -18,7 +19,7 @@ pub use observer::Observer;
 pub use state::Phase;
 pub(crate) use state::State;
 
-use super::looping::{self, LoopCore};
+use super::looping::LoopCore;
 use super::task::Task;
 use crate::guarded::Guarded;
 use crate::held::Held;
@@ -80,40 +81,6 @@ impl Future {
     /// What the loop raises when it is asked for its mode.
     pub fn create<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         object::new_future(py, State::of(py, event_loop)?)
-    }
-
-    /// Whether the holder is the only one who has this native future, and it has ended without an error: it may be used
-    /// [once more](Self::again). Nobody can tell on a build without a GIL.
-    #[inline]
-    pub(crate) fn is_spent(py: Python<'_>, future: &Held) -> bool {
-        // SAFETY: attached; a held object is alive.
-        let alone = cfg!(not(Py_GIL_DISABLED)) && unsafe { pyo3::ffi::Py_REFCNT(future.as_ptr()) } == 1;
-        if !alone || !object::is_plain(future.as_ptr()) {
-            return false;
-        }
-        // SAFETY: so it is a Future.
-        let future = unsafe { future.bind(py).cast_unchecked::<Self>() };
-        let state = future.get().state.lock();
-        state.phase == Phase::Finished && !state.failed && state.message.is_none() && state.rare.is_none()
-    }
-
-    /// A future that [is spent](Self::is_spent), pending again; None in another loop, or one in debug mode.
-    #[inline]
-    pub(crate) fn again<'py>(future: Held, event_loop: &Bound<'py, PyAny>) -> Option<Bound<'py, Self>> {
-        // SAFETY: the caller's promise.
-        let future = unsafe { future.into_bound(event_loop.py()).cast_into_unchecked::<Self>() };
-        let mut state = future.get().state.lock();
-        let same = state.event_loop.as_ref().map(Held::as_ptr) == Some(event_loop.as_ptr());
-        if !same || looping::of(event_loop).is_none_or(|core| core.get().is_debug()) {
-            drop(state);
-            return None;
-        }
-        state.phase = Phase::Pending;
-        state.blocking = false;
-        let outcome = state.outcome.take();
-        drop(state);
-        drop(outcome);
-        Some(future)
     }
 
     /// Puts it into its loop, as `__init__` does.

@@ -137,21 +137,6 @@ pub(crate) fn is_exact(object: *mut PyObject) -> bool {
     class == FUTURE.get() || class == TASK.get()
 }
 
-/// Whether `object` is of the exact type Future, and nobody has given it attributes or weak references.
-#[inline]
-pub(super) fn is_plain(object: *mut PyObject) -> bool {
-    // SAFETY: a live object has a type; those of this type have both pointers where it says.
-    unsafe {
-        let class = FUTURE.get();
-        ffi::Py_TYPE(object) == class
-            && (*object
-                .byte_offset((*class).tp_weaklistoffset)
-                .cast::<*mut PyObject>())
-            .is_null()
-            && (*object.byte_offset((*class).tp_dictoffset).cast::<*mut PyObject>()).is_null()
-    }
-}
-
 /// Types of the engine that extend Future: they override none of its methods.
 static ADOPTED: [AtomicPtr<PyTypeObject>; 8] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 8];
 
