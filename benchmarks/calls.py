@@ -16,6 +16,16 @@ class Point:
         return f"Point({self.x}, {self.y})"
 
 
+class Version:
+    """Says itself what makes it, in the program's own code."""
+
+    def __init__(self, *parts: int) -> None:
+        self.parts = parts
+
+    def __reduce__(self) -> tuple[Any, tuple[int, ...]]:
+        return Version, self.parts
+
+
 def noop(*values: object) -> None:
     """Nothing."""
 

@@ -146,7 +146,7 @@ _add(
 )
 _add(
     "process_queue_left",
-    "Queue, one producer, one consumer, the same dict with a deque, left to pickle",
+    "Queue, one producer, one consumer, the same dict with an object of an own __reduce__, left to pickle",
     partial(_one_to_one, item=LEFT),
     SIMPLE_QUEUE,
     floor=4,

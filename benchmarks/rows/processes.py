@@ -123,7 +123,7 @@ _add(
 )
 _add(
     "process_submit_all_left",
-    "submit all then results, the same dict with a deque, left to pickle",
+    "submit all then results, the same dict with an object of an own __reduce__, left to pickle",
     EXECUTORS,
     _submit_all(same, LEFT),
     floor=12,

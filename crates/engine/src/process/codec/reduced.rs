@@ -1,6 +1,7 @@
-//! Objects that say themselves what makes another one like them: a class, arguments for it, perhaps a state (`__reduce_ex__`).
+//! Objects that say themselves what makes another one like them: a class, arguments for it, perhaps what is put into it, and a
+//! state (`__reduce_ex__`).
 //!
-//! Dates, decimals, sets, paths, members of enumerations, named tuples, objects with slots. Only where the code that says it is the standard
+//! Dates, decimals, sets, deques, paths, members of enumerations, named tuples, objects with slots. Only where the code that says it is the standard
 //! library's (`Kind::Asked`), as it is asked again if what it says is not simple, and left to pickle. A class for which that can
 //! never be told is not asked again.
 
@@ -12,7 +13,7 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use std::sync::Arc;
 
 /// Of pickle.
@@ -21,6 +22,10 @@ const PROTOCOL: u8 = 5;
 const NEW: u8 = 1;
 /// A state follows.
 const STATE: u8 = 2;
+/// Before it a list of what it is extended by.
+const ITEMS: u8 = 4;
+/// Before it, and after those, a list of keys and values in turn.
+const PAIRS: u8 = 8;
 
 /// What an object has said.
 struct Reduced<'a, 'py> {
@@ -29,6 +34,8 @@ struct Reduced<'a, 'py> {
     /// From here on the arguments are for the class.
     first: usize,
     state: Option<Borrowed<'a, 'py, PyAny>>,
+    items: Option<Bound<'py, PyList>>,
+    pairs: Option<Bound<'py, PyList>>,
 }
 
 /// None: that cannot be told.
@@ -38,12 +45,19 @@ fn parts<'a, 'py>(
 ) -> PyResult<Option<Reduced<'a, 'py>>> {
     let py = said.py();
     let mut more = said.iter_borrowed().skip(2);
-    let state = more.next().filter(|state| !state.is_none());
-    if said.len() > 6 || more.any(|part| !part.is_none()) {
+    let mut next = || more.next().filter(|part| !part.is_none());
+    let (state, items, pairs) = (next(), next(), next());
+    if next().is_some() {
         return Ok(None);
     }
+    let items = items.map(|items| listed(&items)).transpose()?;
+    let pairs = pairs
+        .map(|pairs| listed(&pairs).and_then(|pairs| in_turn(&pairs)))
+        .transpose()?;
     let mut maker = said.get_item(0)?;
     let mut flags = if state.is_some() { STATE } else { 0 };
+    flags |= if items.is_some() { ITEMS } else { 0 };
+    flags |= if pairs.is_some() { PAIRS } else { 0 };
     let mut first = 0;
     if maker.is(stdlib!(py, "copyreg", "__newobj__")?) {
         maker = args.get_item(0)?;
@@ -63,7 +77,31 @@ fn parts<'a, 'py>(
         name,
         first,
         state,
+        items,
+        pairs,
     }))
+}
+
+/// What an iterator gives. (It is the standard library's, over what the object holds.)
+fn listed<'py>(items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    // SAFETY: attached; a new reference, or null.
+    unsafe {
+        Ok(
+            Bound::from_owned_ptr_or_err(items.py(), ffi::PySequence_List(items.as_ptr()))?
+                .cast_into_unchecked(),
+        )
+    }
+}
+
+/// The keys and values of a list of pairs.
+fn in_turn<'py>(pairs: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyList>> {
+    let all = PyList::empty(pairs.py());
+    for pair in pairs {
+        let (key, value): (Bound<'py, PyAny>, Bound<'py, PyAny>) = pair.extract()?;
+        all.append(key)?;
+        all.append(value)?;
+    }
+    Ok(all)
 }
 
 /// Appends an object of such a class. False: what it says is not simple.
@@ -97,7 +135,7 @@ pub(super) fn put(
 }
 
 /// Whether what it said is simple; None if it cannot be told.
-fn said(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> PyResult<Option<bool>> {
+fn said<'py>(object: &Bound<'py, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> PyResult<Option<bool>> {
     let py = object.py();
     let said = object.call_method1(intern!(py, "__reduce_ex__"), (PROTOCOL,))?;
     // What is met in it is not met again as something else at the same address.
@@ -124,11 +162,31 @@ fn said(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> PyResul
     to.extend_from_slice(&parts.name.text);
     nested::head(super::TUPLE, count, to);
     let values = args.iter_borrowed().skip(parts.first);
-    for value in values.chain(parts.state) {
-        // SAFETY: attached; `said` keeps it alive.
-        if !unsafe { super::put(value.as_ptr(), to, walk) } {
+    // SAFETY: attached; `said` and the lists, which the walk keeps, keep all of them alive.
+    let put = |value: Borrowed<'_, 'py, PyAny>, to: &mut Vec<u8>, walk: &mut Walk| unsafe {
+        super::put(value.as_ptr(), to, walk)
+    };
+    for value in values {
+        if !put(value, to, walk) {
             return Ok(Some(false));
         }
+    }
+    for list in [parts.items, parts.pairs].into_iter().flatten() {
+        walk.keep(&list);
+        if !walk.count(list.len()) {
+            return Ok(Some(false));
+        }
+        nested::head(super::LIST, list.len(), to);
+        for value in list.iter() {
+            if !put(value.as_borrowed(), to, walk) {
+                return Ok(Some(false));
+            }
+        }
+    }
+    if let Some(state) = parts.state
+        && !put(state, to, walk)
+    {
+        return Ok(Some(false));
     }
     Ok(Some(to.len() <= nested::MOST_BYTES))
 }
@@ -159,6 +217,18 @@ pub(super) fn make<'py, 'a>(
         };
         Bound::from_owned_ptr_or_err(py, made)?
     };
+    if flags & ITEMS != 0 {
+        let (items, after) = read_list(py, rest, beside)?;
+        object.call_method1(intern!(py, "extend"), (items,))?;
+        rest = after;
+    }
+    if flags & PAIRS != 0 {
+        let (pairs, after) = read_list(py, rest, beside)?;
+        for at in (1..pairs.len()).step_by(2) {
+            object.set_item(pairs.get_item(at - 1)?, pairs.get_item(at)?)?;
+        }
+        rest = after;
+    }
     if flags & STATE != 0 {
         let (state, after) = read(py, rest, beside)?;
         // SAFETY: a new reference, owned.
@@ -166,6 +236,17 @@ pub(super) fn make<'py, 'a>(
         rest = after;
     }
     Ok((object, rest))
+}
+
+fn read_list<'py, 'a>(
+    py: Python<'py>,
+    bytes: &'a [u8],
+    beside: &mut Beside<'py>,
+) -> PyResult<(Bound<'py, PyList>, &'a [u8])> {
+    let (list, rest) = read(py, bytes, beside)?;
+    // SAFETY: a new reference, owned.
+    let list = unsafe { Bound::from_owned_ptr(py, list) };
+    Ok((list.cast_into().map_err(|_| garbled())?, rest))
 }
 
 /// As pickle's BUILD.

@@ -248,7 +248,10 @@ impl Driver {
             let Some(one) = self.inside.lock().calls.begin() else {
                 return;
             };
-            self.hear(py);
+            if !self.logs.are_handled() {
+                self.serve_records(py);
+                self.hear(py);
+            }
             if let Err(error) = tell(py, one) {
                 let logged = face::get(py, intern!(py, "_worker_failed"))
                     .and_then(|log| log.call1((&error,)).map(drop));
@@ -306,10 +309,12 @@ impl Driver {
                     "A process in the process pool was terminated abruptly while initializing: {}",
                     text.unwrap_or_else(|error| error.to_string())
                 );
-                let log = py.import("concurrent.futures._base")?.getattr("LOGGER")?;
-                log.call_method1("critical", ("Exception in initializer: %s", &why))?;
+                let logged = py
+                    .import("concurrent.futures._base")
+                    .and_then(|base| base.getattr("LOGGER"))
+                    .and_then(|log| log.call_method1("critical", ("Exception in initializer: %s", &why)));
                 self.break_up(why);
-                Ok(())
+                logged.map(drop)
             }
         }
     }
