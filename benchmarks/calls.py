@@ -25,6 +25,9 @@ class Version:
     def __reduce__(self) -> tuple[Any, tuple[int, ...]]:
         return Version, self.parts
 
+    def __repr__(self) -> str:
+        return f"Version{self.parts}"
+
 
 def noop(*values: object) -> None:
     """Nothing."""
