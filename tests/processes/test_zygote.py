@@ -14,6 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import pytest
 
 from plait._processes import start
 from plait._processes.handles import ZygoteProcess
+from plait.concurrent.futures import ProcessPoolExecutor
 
 STAND_IN = """
 import json, os, socket, sys, time
@@ -213,6 +215,25 @@ def test_a_killed_zygote_is_replaced_and_its_workers_go_on(worker: Started) -> N
         assert worker.handle.exitcode == -signal.SIGKILL
     finally:
         other.close()
+
+
+def test_every_request_that_a_killed_zygote_had_is_made_again() -> None:
+    """Those of one pool, which are sent before the first is answered, and those of several threads."""
+    pools = [ProcessPoolExecutor(2) for _ in range(3)]
+    try:
+        assert pools[0].submit(abs, -1).result(60) == 1
+        stopped = zygote()
+        os.kill(stopped, signal.SIGSTOP)
+        begin = time.monotonic()
+        with ThreadPoolExecutor() as threads:
+            started = [threads.submit(lambda pool=pool: list(pool.map(abs, [-1, -2]))) for pool in pools[1:]]
+            time.sleep(0.5)  # all have asked, and wait
+            os.kill(stopped, signal.SIGKILL)
+            assert [future.result(60) for future in started] == [[1, 2]] * 2
+        assert time.monotonic() - begin < 20
+    finally:
+        for pool in pools:
+            pool.shutdown()
 
 
 def test_a_stopped_zygote_is_waited_for(worker: Started) -> None:

@@ -61,6 +61,8 @@ struct State {
     early: HashMap<u64, i32>,
     /// Zygotes started so far.
     started: u32,
+    /// Up to this ticket nobody will answer any more.
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -132,22 +134,14 @@ impl Zygote {
     /// The system's.
     pub fn request(&self, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<u64> {
         let mut state = self.state()?;
-        state.ticket += 1;
-        let ticket = state.ticket;
-        let mut message = Vec::with_capacity(9 + data.len());
-        message.push(FORK);
-        message.extend(ticket.to_le_bytes());
-        message.extend(data);
-        let sent = state.running(&self.command)?.link.send(&message, fds);
-        match sent {
+        match state.ask(&self.command, data, fds) {
             // It died since it was looked at.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 state.lost();
-                state.running(&self.command)?.link.send(&message, fds)?;
+                state.ask(&self.command, data, fds)
             }
-            end => end?,
+            end => end,
         }
-        Ok(ticket)
     }
 
     /// Waits for the worker of a request.
@@ -173,6 +167,9 @@ impl Zygote {
                     state.workers.insert(ticket, Arc::downgrade(&worker));
                 }
                 return Ok(worker);
+            }
+            if ticket <= state.lost {
+                return Err(ErrorKind::ConnectionReset.into());
             }
             if !state.hear(deadline)? {
                 return Err(ErrorKind::ConnectionReset.into());
@@ -214,6 +211,21 @@ impl State {
             self.running = Some(new);
         }
         self.running.as_ref().ok_or_else(|| Error::other("no zygote"))
+    }
+
+    /// Sends a request, and gives its ticket.
+    fn ask(&mut self, command: &Command, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<u64> {
+        self.running(command)?;
+        // From now on: it is one of those that go down with this zygote.
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let mut message = Vec::with_capacity(9 + data.len());
+        message.push(FORK);
+        message.extend(ticket.to_le_bytes());
+        message.extend(data);
+        let running = self.running.as_ref().ok_or_else(|| Error::other("no zygote"))?;
+        running.link.send(&message, fds)?;
+        Ok(ticket)
     }
 
     /// Reads what has come, without waiting, and notices a zygote that has died.
@@ -282,6 +294,7 @@ impl State {
 
     /// The zygote is gone, or has to go.
     fn lost(&mut self) {
+        self.lost = self.ticket;
         if let Some(running) = self.running.take() {
             _ = running.process.signal(libc::SIGKILL);
             _ = running.process.wait(REPORT);

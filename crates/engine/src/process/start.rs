@@ -106,7 +106,8 @@ impl Starter {
     /// The system's; what the starter raises.
     pub fn ask(&self, py: Python<'_>, link: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> PyResult<Asked> {
         match self {
-            Self::Zygote(starter) => Ok(starter.ask(link, stderr)?),
+            // Detached: who waits for an answer keeps others from asking, for as long as a stopped zygote takes.
+            Self::Zygote(starter) => Ok(py.detach(|| starter.ask(link, stderr))?),
             Self::Python(object) => {
                 let handle = object
                     .bind(py)
