@@ -99,16 +99,21 @@ def _write_documents() -> None:
 
 
 def _keep(facts: Mapping[str, object], results: Sequence[Result]) -> None:
-    """Put the results in place of the kept ones of the same rows. Each row says which commit it measured."""
+    """Put the results in place of the kept ones of the same rows. Each row says which commit it measured.
+
+    Rows that are no more are dropped.
+    """
     path = RESULTS / f"{facts['interpreter']}.json"
     kept: dict[str, Any] = {"machine": facts, "results": []}
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
         facts = {**facts, "minutes": round(kept["machine"]["minutes"] + facts["minutes"], 1)}
     fresh = {(result["name"], result["regime"]): result for result in results}
+    known = {(row.name, regime) for regime, row in plan("", REGIMES)}
     merged = [
         fresh.pop((old["name"], old["regime"]), {"commit": kept["machine"]["commit"], **old})
         for old in kept["results"]
+        if (old["name"], old["regime"]) in known
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_dump(facts, [*merged, *fresh.values()]), encoding="utf-8")
