@@ -7,10 +7,12 @@ classes anew for each start method, in a module that asks for it: the modules he
 The zygote is no start method of the standard library's: there its suites run by forkserver.
 """
 
+import functools
 import importlib
 import types
 import unittest
 from collections.abc import Callable
+from typing import Any
 
 from conformance.suite import Suite
 
@@ -35,6 +37,24 @@ def _executor(_module: types.ModuleType) -> None:
     for name, mixin in vars(util).items():
         if name.startswith("ProcessPool") and name.endswith("Mixin"):
             mixin.executor_type = face.ProcessPoolExecutor
+    _hear_of_failures()
+
+
+@functools.cache
+def _hear_of_failures() -> None:
+    """A test that makes the standard library's start of a process fail makes ours fail, where a context starts it."""
+    from plait._processes.start import context_starter
+
+    standard: Any = importlib.import_module("concurrent.futures.process")
+    spawn = getattr(standard, "_spawn_worker", None)  # since 3.14.9
+    start = context_starter.start
+
+    def heard(self: context_starter, link: int, stderr: int) -> Any:
+        if getattr(standard, "_spawn_worker", None) is not spawn:
+            standard._spawn_worker()
+        return start(self, link, stderr)
+
+    context_starter.start = heard  # type: ignore[method-assign]
 
 
 def _on(method: str) -> Callable[[type[unittest.TestCase]], bool]:
