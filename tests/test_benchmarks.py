@@ -223,11 +223,12 @@ def test_a_row_of_the_loop_is_held_to_more_than_one_floor(tmp_path: Path, monkey
     assert "why" not in result, result
     assert result["against"][BARE]["name"] == BARE
     facts = {**machine.facts(), "minutes": 0.1}
-    command._keep(facts, [result, {**result, "name": "other", "title": "another row"}])
+    # A row that there is, and one that is no more.
+    command._keep(facts, [result, {**result, "name": "loop-sleeps"}, {**result, "name": "gone"}])
     command._keep(facts, [{**result, "commit": "abcdef0", "floor": 99, "verdict": verdict.MISSED}])
     (path,) = tmp_path.glob("*.json")
     kept = json.loads(path.read_text())
-    assert [each["name"] for each in kept["results"]] == ["loop-switch-1", "other"]
+    assert [each["name"] for each in kept["results"]] == ["loop-switch-1", "loop-sleeps"]
     assert kept["machine"]["minutes"] == pytest.approx(0.2)
     page = (tmp_path / "benchmarks.md").read_text()
     assert "abcdef0 (1 rows)" in page
