@@ -210,7 +210,19 @@ class Told(Restored):
         return {"a": 5}
 
 
+class Shown(list[Any]):
+    times = 0
+
+    def __iter__(self) -> Any:
+        Shown.times += 1
+        return super().__iter__()
+
+
 def test_code_of_the_program_is_run_by_pickle_only(queue: Any):
+    assert look(Shown) == (__name__, "Shown", "other")
+    queue.put([Shown([1, 2]), Shown(range(100))])
+    assert Shown.times == 2
+    assert queue.get() == [[1, 2], [*range(100)]]
     assert look(Asked) == (__name__, "Asked", "other")
     assert look(Told) == (__name__, "Told", "other")
     queue.put([Asked(), Told()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import sys
 from abc import ABCMeta
+from collections import deque
 from enum import EnumType
 from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MethodType
 
@@ -15,6 +16,9 @@ _WRITING = ("__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "__
 # Or in how objects are looked into, or made.
 _LOOKING = ("__getattribute__", "__getattr__", "__class__")
 _MAKING = ("__setstate__", "__new__")
+# Or, of what holds others, in what is in it.
+_HOLDING = (list, dict, set, frozenset, deque)
+_SHOWING = ("__iter__", "items")
 _MAIN = ("__main__", "__mp_main__")
 _POINTER = 8
 # What pickle has forms of its own for, or finds by a name; sets, which it knows too, say the same about themselves.
@@ -66,7 +70,8 @@ def _is_plain(cls: type) -> bool:
 def _is_asked(cls: type) -> bool:
     if cls in _OWN:
         return False
-    for name in (*_WRITING, *_LOOKING):
+    showing = _SHOWING if issubclass(cls, _HOLDING) else ()
+    for name in (*_WRITING, *_LOOKING, *showing):
         for base in cls.__mro__:
             if name in vars(base):
                 # Some are written into the program's class by the library: a named tuple's.

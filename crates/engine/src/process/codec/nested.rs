@@ -18,7 +18,7 @@ use pyo3::types::{PyDict, PyList, PyType};
 use smallvec::SmallVec;
 
 /// More than this in all are for pickle, whose cost for each is not higher.
-const VALUES: usize = 64;
+pub(super) const VALUES: usize = 64;
 /// Containers in containers, at most.
 const DEEP: u8 = 16;
 /// What is longer is given up on the way.

@@ -50,10 +50,9 @@ fn parts<'a, 'py>(
     if next().is_some() {
         return Ok(None);
     }
-    let items = items.map(|items| listed(&items)).transpose()?;
-    let pairs = pairs
-        .map(|pairs| listed(&pairs).and_then(|pairs| in_turn(&pairs)))
-        .transpose()?;
+    let items = items.map_or(Ok(None), |items| listed(&items))?;
+    let pairs = pairs.map_or(Ok(None), |pairs| listed(&pairs))?;
+    let pairs = pairs.map(|pairs| in_turn(&pairs)).transpose()?;
     let mut maker = said.get_item(0)?;
     let mut flags = if state.is_some() { STATE } else { 0 };
     flags |= if items.is_some() { ITEMS } else { 0 };
@@ -82,15 +81,14 @@ fn parts<'a, 'py>(
     }))
 }
 
-/// What an iterator gives. (It is the standard library's, over what the object holds.)
-fn listed<'py>(items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-    // SAFETY: attached; a new reference, or null.
-    unsafe {
-        Ok(
-            Bound::from_owned_ptr_or_err(items.py(), ffi::PySequence_List(items.as_ptr()))?
-                .cast_into_unchecked(),
-        )
+/// What an iterator gives, or as much of it as shows that it is too much. (It is the standard library's, over what the object
+/// holds.) None: nothing.
+fn listed<'py>(items: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyList>>> {
+    let all = PyList::empty(items.py());
+    for item in items.try_iter()?.take(nested::VALUES + 1) {
+        all.append(item?)?;
     }
+    Ok(Some(all).filter(|all| !all.is_empty()))
 }
 
 /// The keys and values of a list of pairs.
