@@ -160,8 +160,8 @@ def _listen_to_logs(worker: ProcessWorker) -> None:
         _on_import.watch({"logging"}, forward)
 
 
-def rehearse_listening() -> None:
-    """What a worker does first with its signals and streams, without one."""
+def rehearse() -> None:
+    """Do for nothing what a worker does first with signals and streams: nothing remains but what is set anew then."""
     import logging
 
     before, handler = (sys.stdout, sys.stderr, logging.lastResort), _signal.getsignal(_SIGINT)

@@ -41,7 +41,6 @@ _LATER = [
     "plait._processes.chunks",
     "plait._processes.logs",
     "plait._processes.kinds",
-    "plait._processes.rehearsal",
     "traceback",
 ]
 
@@ -155,7 +154,7 @@ def _rehearse() -> None:
     this is when nobody waits for it. (By its name, as the first call's function will come.)
     """
     _become(0, -1, [], **pickle.loads(_rehearsal))
-    pickle.loads(b"cplait._processes.rehearsal\nrehearse\n.")()
+    pickle.loads(b"cplait._processes.worker\nrehearse\n.")()
 
 
 def _become(
