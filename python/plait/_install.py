@@ -61,11 +61,12 @@ _VALUES = ("Value", "Array", "RawValue", "RawArray")
 
 # Where asyncio defines its names. `asyncio` itself has them all, under the same names.
 _COROUTINES = {
-    "asyncio.futures": _same("Future"),
+    "asyncio.futures": _same("Future", "wrap_future"),
     "asyncio.tasks": _same(
         "Task",
         "create_task",
         "ensure_future",
+        "run_coroutine_threadsafe",
         "eager_task_factory",
         "gather",
         "wait",
@@ -154,7 +155,7 @@ KEPT = {
     "multiprocessing.Process, Pipe, Manager, ...": "the standard library's; the children run on plait",
     "asyncio.run, Runner, new_event_loop": "make plait's loop, unless the program sets a policy of its own",
     "asyncio.current_task, all_tasks, ...": "know plait's tasks as well",
-    "asyncio.to_thread, wrap_future, ...": "made of names that are replaced",
+    "asyncio.to_thread": "made of names that are replaced",
     "asyncio.get_running_loop, ...": "C already",
     "asyncio.Handle, Transport, SSLProtocol, ...": "plait's own are these to isinstance",
     "asyncio.SelectorEventLoop(selector)": "with a selector of the program's it makes the standard library's loop",

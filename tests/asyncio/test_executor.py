@@ -113,18 +113,3 @@ def test_a_loop_that_expects_a_result_still_polls_and_keeps_time():
         writer.close()
 
     assert run(main()) == 10
-
-
-def test_run_coroutine_threadsafe():
-    loop = plait.asyncio.EventLoop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    async def double(value):
-        await asyncio.sleep(0)
-        return 2 * value
-
-    assert [asyncio.run_coroutine_threadsafe(double(i), loop).result(10) for i in range(100)] == list(range(0, 200, 2))
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()

@@ -90,7 +90,10 @@ mod engine {
             wait::wait,
         };
         #[pymodule_export]
-        use crate::asyncio::looping::{LoopCore, handle::Handle, timer_handle::TimerHandle};
+        use crate::asyncio::looping::{
+            LoopCore, handle::Handle, submitted::run_coroutine_threadsafe, timer_handle::TimerHandle,
+            wrapped::wrap_future,
+        };
         #[pymodule_export]
         use crate::asyncio::net::{
             accept::{_listen, Listener},

@@ -52,14 +52,12 @@ from asyncio import (
     iscoroutine,
     iscoroutinefunction,
     isfuture,
-    run_coroutine_threadsafe,
     set_event_loop,
     set_event_loop_policy,
     to_thread,
-    wrap_future,
 )
 
-from plait._engine.asyncio import Future, Task
+from plait._engine.asyncio import Future, Task, run_coroutine_threadsafe, wrap_future
 from plait.asyncio._groups import TaskGroup, amap, as_completed, ensure_future, gather, shield, wait, wait_for
 from plait.asyncio._tasks import create_task  # the module makes asyncio.all_tasks() know our tasks
 from plait.asyncio.loop import EventLoop
@@ -100,7 +98,7 @@ if TYPE_CHECKING:
 
 # What is plait's: one line for each module that it comes from.
 OURS: dict[str, tuple[str, ...]] = {
-    "plait._engine.asyncio": ("Future", "Task"),
+    "plait._engine.asyncio": ("Future", "Task", "run_coroutine_threadsafe", "wrap_future"),
     "plait.asyncio._tasks": ("create_task",),
     "plait.asyncio._groups": (
         *("TaskGroup", "amap", "as_completed", "ensure_future", "gather", "shield", "wait", "wait_for"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from asyncio import events, futures, unix_events
+from asyncio import events, unix_events
 from asyncio.log import logger
+
+from plait._engine.asyncio import wrap_future
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
@@ -30,9 +32,7 @@ class Work(_Loop):
                 from plait.concurrent.futures import ThreadPoolExecutor  # only who needs a pool pays for it
 
                 executor = self._default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
-        job = executor.submit(func, *args)
-        future = self._follow(job)
-        return futures.wrap_future(job, loop=self) if future is None else future
+        return wrap_future(executor.submit(func, *args), loop=self)
 
     # --- subprocesses -------------------------------------------------------------------------------
 

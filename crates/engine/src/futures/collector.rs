@@ -8,7 +8,7 @@
 use super::future::FutureCore;
 use super::observer::Ear;
 use super::outcome::Outcome;
-use super::{crew, face};
+use super::{face, roster};
 use crate::deadlock::Reason;
 use crate::door;
 use crate::guarded::Guarded;
@@ -168,7 +168,7 @@ impl Site for Waiting<'_> {
     }
 
     fn spin(&self) -> &Spin {
-        crew::spin(0)
+        roster::spin(0)
     }
 }
 

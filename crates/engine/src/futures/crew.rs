@@ -17,10 +17,11 @@
 //! parent's jobs are the parent's, and the child's copies of their futures are cancelled.
 
 use super::job::Job;
+use super::roster::Roster;
 use crate::guarded::Guarded;
 use plait_core::{Batch, Latch, Site, Spin, WaitList, Waiter, fork};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// A queue that has grown beyond this gives its memory back when it is empty.
@@ -53,19 +54,9 @@ struct Inside {
     generation: u32,
 }
 
-/// Who works in a crew. It is apart from the crew, and holds nothing of Python's, because the watch over waits asks for it
-/// detached and under its latch.
-#[derive(Debug)]
-struct Roster {
-    crew: u32,
-    most: usize,
-    idents: Latch<Vec<usize>>,
-}
-
 /// The workers of one pool, and what they have to do.
 #[derive(Debug)]
 pub struct Crew {
-    pub id: u32,
     most: usize,
     /// Whether the interpreter's exit closes it (and waits for its threads, which are no daemons then).
     leaves: bool,
@@ -73,7 +64,7 @@ pub struct Crew {
     queued: AtomicUsize,
     inside: Guarded<Inside>,
     spin: Spin,
-    roster: Arc<Roster>,
+    pub roster: Arc<Roster>,
 }
 
 /// The end of [`Crew::submit`].
@@ -103,35 +94,7 @@ pub enum Take {
 }
 
 static CREWS: Latch<Vec<Weak<Crew>>> = Latch::new(Vec::new());
-static ROSTERS: Latch<Vec<Weak<Roster>>> = Latch::new(Vec::new());
-static NEXT: AtomicU32 = AtomicU32::new(1);
 static EXITING: AtomicBool = AtomicBool::new(false);
-
-const PLACES: usize = 64;
-static SPINS: [Spin; PLACES] = [const { Spin::new() }; PLACES];
-
-/// The score of waits for the futures of one crew (crews may share); 0 for those of none.
-#[inline]
-pub fn spin(crew: u32) -> &'static Spin {
-    &SPINS[crew as usize % PLACES]
-}
-
-/// All workers of the crew `id`, if it can have no more; else none. Needs no interpreter.
-pub fn all_workers(id: u32) -> Vec<usize> {
-    let rosters = ROSTERS.lock();
-    let roster = rosters
-        .iter()
-        .filter_map(Weak::upgrade)
-        .find(|roster| roster.crew == id);
-    roster.map_or_else(Vec::new, |roster| {
-        let idents = roster.idents.lock();
-        if idents.len() == roster.most {
-            idents.clone()
-        } else {
-            Vec::new()
-        }
-    })
-}
 
 /// Has the crews that leave at exit do so when their queues are empty, and refuse everything: for the interpreter's exit.
 pub fn exit_all() {
@@ -145,20 +108,9 @@ pub fn exit_all() {
 impl Crew {
     /// A crew of `most` workers, none of which has been started.
     pub fn new(most: usize, leaves: bool) -> Arc<Self> {
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let roster = Arc::new(Roster {
-            crew: id,
-            most,
-            idents: Latch::new(Vec::new()),
-        });
-        let mut rosters = ROSTERS.lock();
-        rosters.retain(|roster| roster.strong_count() > 0);
-        rosters.push(Arc::downgrade(&roster));
-        drop(rosters);
         let crew = Arc::new(Self {
-            id,
             most,
-            roster,
+            roster: Roster::new(most),
             leaves,
             queued: AtomicUsize::new(0),
             inside: Guarded::new(Inside {
@@ -190,7 +142,7 @@ impl Crew {
         if inside.generation != fork::generation() {
             let jobs = std::mem::take(&mut inside.jobs);
             let gate = inside.gate;
-            self.roster.idents.lock().clear();
+            self.roster.clear();
             *inside = Inside {
                 jobs: VecDeque::new(),
                 parked: WaitList::new(),
@@ -299,16 +251,6 @@ impl Crew {
         } else {
             self.place(&mut inside)
         }
-    }
-
-    /// A worker has begun.
-    pub fn enter(&self, ident: usize) {
-        self.roster.idents.lock().push(ident);
-    }
-
-    /// A worker is about to end.
-    pub fn exit(&self, ident: usize) {
-        self.roster.idents.lock().retain(|other| *other != ident);
     }
 
     /// Takes no more jobs. The workers are to be notified; they leave when the queue is empty.

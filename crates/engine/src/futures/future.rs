@@ -4,11 +4,11 @@
 //! library's, so that `isinstance` holds. Once somebody has reached for a private attribute the cell is *manual*, and
 //! each method hands over to the standard library's own ([`super::private`]).
 
-use super::crew;
 use super::face;
 use super::observer::{self, Ear};
 use super::outcome::{Outcome, give};
 use super::private::Private;
+use super::roster;
 use crate::deadlock::{Link, Reason};
 use crate::door;
 use crate::hot;
@@ -32,8 +32,8 @@ pub struct FutureCore {
     pub cell: Cell<Outcome, Ear>,
     /// The thread that runs it, as far as it is known.
     pub runner: AtomicUsize,
-    /// The crew in whose queue it was put, or 0.
-    pub crew: AtomicU32,
+    /// The [roster](super::roster) of those in whose queue it was put, or 0.
+    pub roster: AtomicU32,
     /// The pool of processes that it comes from, and the number of its call there, where its cell stays PENDING to the end.
     pub origin: Option<Arc<Driver>>,
     pub task: AtomicU64,
@@ -94,7 +94,7 @@ impl FutureCore {
                 0 => Vec::new(),
                 runner => vec![runner],
             },
-            State::Pending => crew::all_workers(self.crew.load(Ordering::Relaxed)),
+            State::Pending => roster::everyone(self.roster.load(Ordering::Relaxed)),
             _ => Vec::new(),
         };
         Wait {
@@ -110,7 +110,7 @@ impl FutureCore {
     pub fn wait(&self, py: Python<'_>, object: *mut PyObject, limit: Limit) -> PyResult<bool> {
         let site = Done {
             cell: &self.cell,
-            spin: crew::spin(self.crew.load(Ordering::Relaxed)),
+            spin: roster::spin(self.roster.load(Ordering::Relaxed)),
         };
         let reason = Awaited { object, future: self };
         if let Some(driver) = &self.origin {
@@ -292,14 +292,14 @@ fn given(py: Python<'_>, outcome: &Outcome) -> PyResult<*mut PyObject> {
     }
 }
 
-/// A pending future of the pool's crew, owned by the caller; null if there is no memory.
+/// A pending future of the queue of that roster (0: of none), owned by the caller; null if there is no memory.
 ///
 /// # Safety
 /// The thread is attached, and the Python side has been imported.
 #[inline]
-pub unsafe fn new_future(crew: u32) -> *mut PyObject {
+pub unsafe fn new_future(roster: u32) -> *mut PyObject {
     // SAFETY: the caller's promise.
-    unsafe { allocate(face::future_class(), crew, None) }
+    unsafe { allocate(face::future_class(), roster, None) }
 }
 
 /// As [`new_future`], for a future that no Python code gets to see: without what the class adds (attributes, weak
@@ -308,10 +308,14 @@ pub unsafe fn new_future(crew: u32) -> *mut PyObject {
 /// # Safety
 /// As [`new_future`].
 #[inline]
-pub unsafe fn hidden_future(crew: u32) -> *mut PyObject {
+pub unsafe fn hidden_future(roster: u32) -> *mut PyObject {
     // SAFETY: the caller's promise.
     unsafe {
-        let object = allocate(FutureCore::type_object_raw(Python::assume_attached()), crew, None);
+        let object = allocate(
+            FutureCore::type_object_raw(Python::assume_attached()),
+            roster,
+            None,
+        );
         if !object.is_null() {
             ffi::PyObject_GC_UnTrack(object.cast());
         }
@@ -341,7 +345,7 @@ pub unsafe fn future_of(driver: &Arc<Driver>, hidden: bool) -> *mut PyObject {
 }
 
 #[inline]
-unsafe fn allocate(class: *mut ffi::PyTypeObject, crew: u32, origin: Option<Arc<Driver>>) -> *mut PyObject {
+unsafe fn allocate(class: *mut ffi::PyTypeObject, roster: u32, origin: Option<Arc<Driver>>) -> *mut PyObject {
     // SAFETY: the class is FutureCore or derives from it, so what the interpreter allocates has room for its value at the
     // place where `hot::this` finds it; nothing has been there, so nothing is dropped.
     unsafe {
@@ -349,7 +353,7 @@ unsafe fn allocate(class: *mut ffi::PyTypeObject, crew: u32, origin: Option<Arc<
         if !object.is_null() {
             let core: *const FutureCore = hot::this::<FutureCore>(object);
             core.cast_mut().write(FutureCore {
-                crew: AtomicU32::new(crew),
+                roster: AtomicU32::new(roster),
                 origin,
                 ..FutureCore::default()
             });

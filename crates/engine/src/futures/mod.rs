@@ -10,6 +10,7 @@
 //! | [`collector`] | what `wait` and `as_completed` wait with |
 //! | [`job`] | a call that has been submitted |
 //! | [`crew`] | the queue of jobs and the workers that idle |
+//! | [`roster`] | who works off a queue, for the watch over waits |
 //! | [`worker`] | the loop of a worker thread |
 //! | [`pool`] | `PoolCore`: submit and map |
 //! | [`results`] | the results of `map`, in order |
@@ -27,6 +28,7 @@ pub mod outcome;
 pub mod pool;
 pub mod private;
 pub mod results;
+pub mod roster;
 pub mod worker;
 
 use pyo3::prelude::*;

@@ -94,7 +94,7 @@ unsafe fn submit_call(
 ) -> *mut PyObject {
     // SAFETY: the caller's promise.
     unsafe {
-        let future = make(crew.id);
+        let future = make(crew.roster.id);
         if future.is_null() {
             return future;
         }

@@ -90,7 +90,7 @@ impl Worker {
             jobs: 0,
             requests: face::get(py, intern!(py, "_see_to_requests"))?,
         };
-        crew.enter(me);
+        crew.roster.enter(me);
         let mut idle = false;
         loop {
             match crew.take(idle) {
@@ -106,7 +106,7 @@ impl Worker {
                 Take::Leave => break,
             }
         }
-        crew.exit(me);
+        crew.roster.exit(me);
         Ok(())
     }
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from plait._engine import Collector as _Collector
 from plait._engine import FutureCore as _FutureCore
 from plait._engine import _done_of, _use_face
+from plait._engine.asyncio import wrap_future as _wrap_future
 from plait.threading import Condition as _Condition  # noqa: F401  # the engine makes one for `_condition`
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ else:
             """Make a pending future. Executors do that; others only in tests."""
 
         def __await__(self) -> Generator[Any, None, Any]:
-            from asyncio import get_running_loop, wrap_future
+            from asyncio import get_running_loop
 
-            return wrap_future(self, loop=get_running_loop()).__await__()
+            return _wrap_future(self, loop=get_running_loop()).__await__()
 
 
 # --- what the engine calls -----------------------------------------------------------------------------

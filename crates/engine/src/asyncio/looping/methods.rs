@@ -2,7 +2,7 @@
 
 use super::handle::Handle;
 use super::io::{self, Direction, Watcher};
-use super::{Entry, LoopCore, executor, ready};
+use super::{Entry, LoopCore, ready};
 use crate::asyncio::await_;
 use crate::asyncio::future::Future;
 use crate::asyncio::future::object;
@@ -90,14 +90,6 @@ impl LoopCore {
     #[staticmethod]
     fn _pidfd_open(pid: i32) -> PyResult<RawFd> {
         Ok(plait_reactor::poller::process(pid)?.into_raw_fd())
-    }
-
-    /// A future of this loop that ends as one of our pools' does; None for a future of another kind.
-    fn _follow<'py>(
-        slf: &Bound<'py, Self>,
-        source: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Bound<'py, Future>>> {
-        executor::follow(slf, source)
     }
 
     #[pyo3(signature = (fd, callback, *args))]
@@ -252,6 +244,10 @@ impl LoopCore {
     #[setter(_thread_id)]
     fn put_thread_id(&self, thread: Option<u64>) {
         self.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
+        self.roster.clear();
+        if let Some(ident) = thread.and_then(|thread| usize::try_from(thread).ok()) {
+            self.roster.enter(ident);
+        }
     }
 
     /// Whether callbacks are timed one by one outside of debug mode, too.

@@ -8,7 +8,8 @@
 //! | [`run`] | the turn, and when it polls |
 //! | [`calls`] | `call_soon` and the other ways in, as raw methods |
 //! | [`methods`] | the rest of the loop as Python sees it |
-//! | `executor` | from a pool's future to one of the loop's |
+//! | [`wrapped`] | from a future of threads to one of the loop's: `wrap_future` |
+//! | [`submitted`] | from a coroutine to a future of threads: `run_coroutine_threadsafe` |
 //! | `memory` | where the memory of handles waits for the next one |
 //!
 //! The Python class `plait.asyncio.EventLoop` derives from [`LoopCore`] and then from the standard library's selector loop, of which it
@@ -17,7 +18,6 @@
 //! All state that several threads could touch is `Guarded`. What is taken out under a guard is dropped outside of it.
 
 pub mod calls;
-mod executor;
 pub mod handle;
 pub mod io;
 pub(in crate::asyncio) mod memory;
@@ -25,12 +25,15 @@ pub mod methods;
 pub mod ready;
 pub mod run;
 mod sleeping;
+pub mod submitted;
 pub mod timer_handle;
+pub mod wrapped;
 
 pub use io::Direction;
 pub use ready::{Entry, Native, Run};
 pub use run::{attached, running};
 
+use crate::futures::roster::Roster;
 use crate::guarded::Guarded;
 use crate::held::HeldSlot;
 use io::{Registry, Watcher};
@@ -43,6 +46,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use timer_handle::TimerHandle;
 
@@ -76,6 +80,8 @@ pub struct LoopCore {
     debug: AtomicBool,
     /// The thread that runs it, or 0.
     thread: AtomicU64,
+    /// The same, for the watch over waits.
+    roster: Arc<Roster>,
     /// Which turn it runs: transports cork what is written twice in one.
     turn: AtomicU64,
     /// A timer was added that may be due already: the clock is to be read before the next turn.
@@ -142,6 +148,7 @@ impl LoopCore {
             stopping: AtomicBool::new(false),
             debug: AtomicBool::new(false),
             thread: AtomicU64::new(0),
+            roster: Roster::new(1),
             turn: AtomicU64::new(0),
             hurry: AtomicBool::new(false),
             plain,
