@@ -23,7 +23,7 @@ SHARED_FLOOR = 1 / 1.2
 
 
 @contextmanager
-def _running_loop(name: str) -> Iterator[tuple[Any, Any]]:
+def running_loop(name: str) -> Iterator[tuple[Any, Any]]:
     """The asyncio module of a contender, and a loop of it that runs in a thread of its own."""
     contender = contenders.loops(name)
     loop = contender.new_event_loop()
@@ -66,7 +66,7 @@ def by_shared_queue(contender: str, loop_of: str) -> Iterator[Run]:
         make = importlib.import_module("plait").Queue
     else:
         make = contenders.load(contender).Queue
-    with _running_loop(loop_of) as (asyncio, loop):
+    with running_loop(loop_of) as (asyncio, loop):
         there, back = make(), make()
         get, put = there.get_async, back.put_async
 
@@ -79,7 +79,7 @@ def by_shared_queue(contender: str, loop_of: str) -> Iterator[Run]:
 
 @contextmanager
 def _by_call_soon_threadsafe(loop_of: str) -> Iterator[Run]:
-    with _running_loop(loop_of) as (asyncio, loop):
+    with running_loop(loop_of) as (asyncio, loop):
         there = asyncio.Queue()
         back: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -96,7 +96,7 @@ def _by_call_soon_threadsafe(loop_of: str) -> Iterator[Run]:
 
 @contextmanager
 def _by_executor(loop_of: str) -> Iterator[Run]:
-    with _running_loop(loop_of) as (asyncio, loop):
+    with running_loop(loop_of) as (asyncio, loop):
         there: queue.SimpleQueue[int] = queue.SimpleQueue()
         back: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -109,11 +109,11 @@ def _by_executor(loop_of: str) -> Iterator[Run]:
 
 
 @contextmanager
-def _by_coroutine(loop_of: str) -> Iterator[Run]:
+def by_coroutine(loop_of: str) -> Iterator[Run]:
     async def answer(number: int) -> int:
         return number
 
-    with _running_loop(loop_of) as (asyncio, loop):
+    with running_loop(loop_of) as (asyncio, loop):
 
         def run(n: int) -> object:
             call = asyncio.run_coroutine_threadsafe
@@ -132,7 +132,7 @@ _SHARED: dict[str, Setup] = {
 WAYS: dict[str, Callable[[str], AbstractContextManager[Run]]] = {
     "call_soon_threadsafe": _by_call_soon_threadsafe,
     "run_in_executor": _by_executor,
-    "run_coroutine_threadsafe": _by_coroutine,
+    "run_coroutine_threadsafe": by_coroutine,
 }
 for _way, _setup in WAYS.items():
     GROUP.add(
