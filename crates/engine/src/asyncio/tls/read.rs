@@ -2,7 +2,7 @@
 
 use super::call_soon;
 use super::protocol::TlsProtocol;
-use super::session::{Said, is_ordinary};
+use super::session::{Said, Session, is_ordinary};
 use super::state::Phase;
 use pyo3::ffi;
 use pyo3::intern;
@@ -67,6 +67,12 @@ impl TlsProtocol {
     fn read_copies(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         let session = this.session()?;
+        let (records, whole) = this.state.lock().records.complete();
+        let mut data = if records > 1 {
+            Some(Growing::new(py, whole)?)
+        } else {
+            None
+        };
         let mut pieces: SmallVec<[Bound<'_, PyBytes>; 8]> = SmallVec::new();
         let mut ended = false;
         let mut failed = None;
@@ -78,15 +84,26 @@ impl TlsProtocol {
                 }
                 state.records.size()
             };
-            match session.read(py, size)? {
-                Said::Done(piece) if piece.as_bytes().is_empty() => {
+            let said = match data.as_mut().filter(|data| data.room() > 0) {
+                Some(data) => data.read(session)?,
+                None => match session.read(py, size)? {
+                    Said::Done(piece) => {
+                        let count = piece.as_bytes().len();
+                        if count > 0 {
+                            pieces.push(piece);
+                        }
+                        Said::Done(count)
+                    }
+                    Said::Again => Said::Again,
+                    Said::Failed(error) => Said::Failed(error),
+                },
+            };
+            match said {
+                Said::Done(0) => {
                     ended = true;
                     break;
                 }
-                Said::Done(piece) => {
-                    this.state.lock().records.took_one();
-                    pieces.push(piece);
-                }
+                Said::Done(_) => this.state.lock().records.took_one(),
                 Said::Again => {
                     this.state.lock().records.took_all();
                     break;
@@ -97,6 +114,9 @@ impl TlsProtocol {
                     break;
                 }
             }
+        }
+        if let Some(data) = data.map_or(Ok(None), Growing::finish)? {
+            pieces.insert(0, data);
         }
         if let Some(data) = joined(py, &pieces)? {
             drop(pieces);
@@ -213,6 +233,64 @@ impl TlsProtocol {
             Phase::Flushing => Self::flush_all(slf),
             Phase::Shutdown => Self::do_shutdown(slf),
             Phase::Unwrapped | Phase::Handshake => Ok(()),
+        }
+    }
+}
+
+unsafe extern "C" {
+    /// Of the stable ABI; PyO3 does not have it.
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> std::ffi::c_int;
+}
+
+/// A `bytes` object that several records are decrypted into, one after the other. Nobody else has it before it is finished.
+struct Growing<'py> {
+    data: Bound<'py, PyBytes>,
+    filled: usize,
+}
+
+impl<'py> Growing<'py> {
+    fn new(py: Python<'py>, size: usize) -> PyResult<Self> {
+        // SAFETY: new bytes, of any contents.
+        let data = unsafe {
+            let data = ffi::PyBytes_FromStringAndSize(std::ptr::null(), ffi::Py_ssize_t::try_from(size)?);
+            Bound::from_owned_ptr_or_err(py, data)?.cast_into_unchecked()
+        };
+        Ok(Self { data, filled: 0 })
+    }
+
+    fn room(&self) -> usize {
+        self.data.as_bytes().len() - self.filled
+    }
+
+    fn read(&mut self, session: &Session) -> PyResult<Said<usize>> {
+        let (py, room) = (self.data.py(), self.room());
+        // SAFETY: there is so much room from there on, in bytes that nobody else has; the view is not kept.
+        let rest = unsafe {
+            let place = ffi::PyBytes_AsString(self.data.as_ptr()).add(self.filled);
+            let view =
+                ffi::PyMemoryView_FromMemory(place, ffi::Py_ssize_t::try_from(room)?, ffi::PyBUF_WRITE);
+            Bound::from_owned_ptr_or_err(py, view)?
+        };
+        let said = session.read_into(py, room, &rest)?;
+        if let Said::Done(count) = said {
+            self.filled += count;
+        }
+        Ok(said)
+    }
+
+    /// What was read, if anything was.
+    fn finish(self) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if self.filled == 0 {
+            return Ok(None);
+        }
+        let py = self.data.py();
+        let mut data = self.data.into_ptr();
+        // SAFETY: the only reference, which the call takes over and gives back; null with an exception if there is no memory.
+        unsafe {
+            _PyBytes_Resize(&raw mut data, ffi::Py_ssize_t::try_from(self.filled)?);
+            Ok(Some(
+                Bound::from_owned_ptr_or_err(py, data)?.cast_into_unchecked(),
+            ))
         }
     }
 }

@@ -18,8 +18,9 @@ pub struct Records {
     missing: usize,
     /// Complete ones that were not asked for.
     ready: usize,
-    /// The size of the largest of them, with its header.
+    /// The size of the largest of them, with its header, and of all of them.
     largest: usize,
+    whole: usize,
     /// OpenSSL has not said yet that it has nothing more.
     unknown: bool,
     /// It does not look like TLS.
@@ -63,6 +64,7 @@ impl Records {
         }
         self.missing = length;
         self.largest = self.largest.max(length + HEADER);
+        self.whole = self.whole.saturating_add(length);
     }
 
     /// Whether OpenSSL may have something to say.
@@ -81,13 +83,21 @@ impl Records {
         }
     }
 
+    /// How many are complete, if that is known, and a size that all of them fit in.
+    #[inline]
+    pub const fn complete(&self) -> (usize, usize) {
+        if self.unknown || self.strange {
+            (0, 0)
+        } else {
+            (self.ready, self.whole)
+        }
+    }
+
     /// OpenSSL gave us one.
     #[inline]
     pub fn took_one(&mut self) {
         self.ready = self.ready.saturating_sub(1);
-        if self.ready == 0 && self.missing == 0 {
-            self.largest = 0;
-        }
+        self.forget_sizes();
     }
 
     /// OpenSSL has nothing more.
@@ -95,6 +105,21 @@ impl Records {
     pub fn took_all(&mut self) {
         self.ready = 0;
         self.unknown = false;
+        self.forget_sizes();
+    }
+
+    /// Once none is complete, only one that is on its way has a size.
+    fn forget_sizes(&mut self) {
+        if self.ready == 0 {
+            let [.., high, low] = self.header;
+            let coming = if self.have == HEADER {
+                usize::from(u16::from_be_bytes([high, low]))
+            } else {
+                0
+            };
+            self.whole = coming;
+            self.largest = if coming == 0 { 0 } else { coming + HEADER };
+        }
     }
 
     /// Nobody has counted what OpenSSL took: it has to be asked until it has nothing more.
@@ -129,6 +154,28 @@ mod tests {
             }
             assert!(!records.any());
         }
+    }
+
+    #[test]
+    fn all_that_are_complete_fit_in_what_is_said() {
+        let mut records = Records::default();
+        records.feed(&[record(100), record(30), record(500)[..7].to_vec()].concat());
+        let (count, size) = records.complete();
+        assert_eq!(count, 2);
+        assert!(size >= 130);
+        records.took_one();
+        records.took_one();
+        assert_eq!(records.complete().0, 0);
+        // Of the third the rest comes, and a fourth.
+        records.feed(&[record(500)[7..].to_vec(), record(20)].concat());
+        let (count, size) = records.complete();
+        assert_eq!(count, 2);
+        assert!((520..600).contains(&size), "{size}");
+        records.took_all();
+        records.feed(&record(9));
+        assert_eq!(records.complete(), (1, 9));
+        records.lost_count();
+        assert_eq!(records.complete(), (0, 0));
     }
 
     #[test]
