@@ -88,7 +88,13 @@ class Listener:
 
 def _use_transports(stream: type, datagram: type, read_pipe: type, write_pipe: type) -> None: ...
 def _stream_transport(
-    event_loop: LoopCore, sock: Any, protocol: Any, waiter: Any = None, extra: Any = None, server: Any = None
+    event_loop: LoopCore,
+    sock: Any,
+    protocol: Any,
+    waiter: Any = None,
+    extra: Any = None,
+    server: Any = None,
+    context: Any = None,
 ) -> StreamTransport: ...
 def _datagram_transport(
     event_loop: LoopCore, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
@@ -108,6 +114,7 @@ def _listen(
     backlog: int,
     handshake_timeout: Any,
     shutdown_timeout: Any,
+    context: Any,
 ) -> None: ...
 def _sock_recv(event_loop: LoopCore, sock: Any, n: int) -> Coroutine[Any, Any, bytes]: ...
 def _sock_recv_into(event_loop: LoopCore, sock: Any, buf: Any) -> Coroutine[Any, Any, int]: ...
@@ -224,6 +231,7 @@ class TaskGroup(_asyncio.TaskGroup):
     def spawn(
         self, coro: Coroutine[Any, Any, _T], **kwargs: Any
     ) -> Coroutine[Any, Any, _asyncio.Task[_T]]: ...
+    def cancel(self) -> None: ...
     @property
     def limit(self) -> int | None: ...
 

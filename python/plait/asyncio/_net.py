@@ -66,10 +66,17 @@ class Net(_Loop):
     """The part of the loop that is about sockets and pipes."""
 
     def _make_socket_transport(
-        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+        self,
+        sock: Any,
+        protocol: Any,
+        waiter: Any = None,
+        *,
+        extra: Any = None,
+        server: Any = None,
+        context: Any = None,  # from 3.15 on
     ) -> Any:
         self._ensure_fd_no_transport(sock)
-        return _engine._stream_transport(self, sock, protocol, waiter, extra, server)
+        return _engine._stream_transport(self, sock, protocol, waiter, extra, server, context)
 
     def _make_datagram_transport(
         self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
@@ -96,6 +103,7 @@ class Net(_Loop):
         backlog: int = 100,
         ssl_handshake_timeout: Any = constants.SSL_HANDSHAKE_TIMEOUT,
         ssl_shutdown_timeout: Any = constants.SSL_SHUTDOWN_TIMEOUT,
+        context: Any = None,
     ) -> None:
         self._check_closed()
         _engine._listen(
@@ -107,6 +115,7 @@ class Net(_Loop):
             backlog,
             ssl_handshake_timeout,
             ssl_shutdown_timeout,
+            context,
         )
 
     # --- sockets of the program's own: coroutines, which begin when they are awaited --------------------------

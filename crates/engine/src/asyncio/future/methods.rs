@@ -60,6 +60,7 @@ impl Future {
     #[pyo3(signature = (*, r#loop=None))]
     fn __init__(slf: &Bound<'_, Self>, r#loop: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
+        slf.get().refuse_again(slf)?;
         match r#loop.filter(|event_loop| !event_loop.is_none()) {
             Some(event_loop) => slf.get().attach(py, event_loop),
             None => slf.get().attach(py, &default_loop(py)?),

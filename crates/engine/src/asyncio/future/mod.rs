@@ -94,6 +94,20 @@ impl Future {
         Ok(())
     }
 
+    /// From 3.15 on `__init__` may be called once.
+    ///
+    /// # Errors
+    /// `RuntimeError` if it has been.
+    pub fn refuse_again(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        if cfg!(Py_3_15) && self.state.lock().event_loop.is_some() {
+            let class = object.get_type().name()?;
+            return Err(PyRuntimeError::new_err(format!(
+                "{class} object is already initialized"
+            )));
+        }
+        Ok(())
+    }
+
     /// Its loop.
     ///
     /// # Errors

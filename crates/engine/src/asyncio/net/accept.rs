@@ -7,6 +7,7 @@ use super::address::Address;
 use super::wire::within;
 use super::{report, sock, stream, sys};
 use crate::asyncio::looping::{Direction, LoopCore, Native};
+use crate::asyncio::task::wrapper::copy_context;
 use crate::held::Held;
 use libc::c_int;
 use pyo3::exceptions::PyValueError;
@@ -91,6 +92,7 @@ pub fn _listen(
     backlog: u32,
     handshake_timeout: Bound<'_, PyAny>,
     shutdown_timeout: Bound<'_, PyAny>,
+    context: Option<Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let py = event_loop.py();
     let Ok(fd) = sock.call_method0(intern!(py, "fileno"))?.extract() else {
@@ -106,10 +108,13 @@ pub fn _listen(
         backlog,
         &handshake_timeout,
         &shutdown_timeout,
+        &context,
     )
         .into_pyobject(py)?;
-    // SAFETY: the thread is attached; the call gives a new reference or an exception.
-    let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+    let context = match context {
+        Some(context) => context,
+        None => copy_context(py)?,
+    };
     let tls = sslcontext.is_truthy()?.then(|| {
         (
             sslcontext.into(),
@@ -186,10 +191,14 @@ impl Listener {
         let context =
             unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_Copy(self.context.as_ptr()))? };
         let context = Held::from(context);
-        within(py, &context, || match &self.tls {
-            None => self.begin(core, &conn, extra.into_any()),
-            Some(tls) => self.begin_tls(core, conn, &extra, tls),
-        })
+        match &self.tls {
+            None => within(py, &context, || {
+                self.begin(core, &conn, extra.into_any(), &context.bind(py))
+            }),
+            // From 3.15 on the task that shakes hands runs in that very context, and not in a copy.
+            Some(tls) if cfg!(Py_3_15) => self.begin_tls(core, conn, &extra, tls, Some(&context.bind(py))),
+            Some(tls) => within(py, &context, || self.begin_tls(core, conn, &extra, tls, None)),
+        }
     }
 
     fn begin(
@@ -197,6 +206,7 @@ impl Listener {
         core: &Bound<'_, LoopCore>,
         conn: &Bound<'_, PyAny>,
         extra: Bound<'_, PyAny>,
+        context: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = core.py();
         let server = self.server.bind(py);
@@ -204,7 +214,7 @@ impl Listener {
         let mut protocol = None;
         let made = self.factory.bind(py).call0().and_then(|made| {
             let made = protocol.insert(made);
-            stream::create(core, conn, made, None, Some(extra), server)
+            stream::create(core, conn, made, None, Some(extra), server, Some(context))
         });
         let Err(error) = made else { return Ok(()) };
         conn.call_method0(intern!(py, "close"))?;
@@ -212,13 +222,13 @@ impl Listener {
             return Err(error);
         }
         if core.get().is_debug() {
-            let context = PyDict::new(py);
-            context.set_item("message", "Error on transport creation for incoming connection")?;
-            context.set_item("exception", error.into_value(py))?;
+            let said = PyDict::new(py);
+            said.set_item("message", "Error on transport creation for incoming connection")?;
+            said.set_item("exception", error.into_value(py))?;
             if let Some(protocol) = protocol {
-                context.set_item("protocol", protocol)?;
+                said.set_item("protocol", protocol)?;
             }
-            core.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+            core.call_method1(intern!(py, "call_exception_handler"), (said,))?;
         }
         Ok(())
     }
@@ -229,9 +239,14 @@ impl Listener {
         conn: Bound<'_, PyAny>,
         extra: &Bound<'_, PyDict>,
         (sslcontext, handshake, shutdown): &(Held, Held, Held),
+        context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = core.py();
-        let accepting = core.call_method1(
+        let named = PyDict::new(py);
+        if let Some(context) = context {
+            named.set_item(intern!(py, "context"), context)?;
+        }
+        let accepting = core.call_method(
             intern!(py, "_accept_connection2"),
             (
                 self.factory.bind(py),
@@ -242,8 +257,9 @@ impl Listener {
                 handshake.bind(py),
                 shutdown.bind(py),
             ),
+            Some(&named),
         )?;
-        core.call_method1(intern!(py, "create_task"), (accepting,))
+        core.call_method(intern!(py, "create_task"), (accepting,), Some(&named))
             .map(drop)
     }
 

@@ -45,7 +45,15 @@ pub fn _datagram_transport<'py>(
     let py = event_loop.py();
     let extra = stream::known(sock, extra)?;
     let connected = extra.get_item(intern!(py, "peername"))?.is_truthy()?;
-    let wire = Wire::create(Kind::Datagram, event_loop, sock, protocol, Some(&extra), None)?;
+    let wire = Wire::create(
+        Kind::Datagram,
+        event_loop,
+        sock,
+        protocol,
+        Some(&extra),
+        None,
+        None,
+    )?;
     {
         let mut state = wire.state.lock();
         state.connected = connected;

@@ -45,7 +45,7 @@ fn create<'py>(
         }));
     }
     sys::set_nonblocking(fd).map_err(|errno| sys::error(py, errno))?;
-    let wire = Wire::create(kind, event_loop, pipe, protocol, Some(&extra), None)?;
+    let wire = Wire::create(kind, event_loop, pipe, protocol, Some(&extra), None, None)?;
     let wire = PyClassInitializer::from(wire);
     let transport = if kind == Kind::ReadPipe {
         Bound::new(py, wire.add_subclass(ReadPipeTransport))?.into_any()

@@ -10,6 +10,7 @@ use super::kind::Kind;
 use super::outgoing::Outgoing;
 use super::{face, flow};
 use crate::asyncio::looping::{Direction, Entry, LoopCore, Native};
+use crate::asyncio::task::wrapper::copy_context;
 use crate::guarded::Guarded;
 use crate::held::Held;
 use libc::c_int;
@@ -93,7 +94,7 @@ pub struct Call {
 }
 
 impl Wire {
-    /// A transport that does nothing yet.
+    /// A transport that does nothing yet. Its protocol is called in `context`, or in a copy of the caller's.
     ///
     /// # Errors
     /// What the file object raises.
@@ -104,14 +105,17 @@ impl Wire {
         protocol: &Bound<'_, PyAny>,
         extra: Option<&Bound<'_, PyAny>>,
         server: Option<&Bound<'_, PyAny>>,
+        context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = event_loop.py();
         let extra = match extra {
             Some(extra) => extra.clone(),
             None => PyDict::new(py).into_any(),
         };
-        // SAFETY: the thread is attached; the call gives a new reference or an exception.
-        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let context = match context {
+            Some(context) => context.clone(),
+            None => copy_context(py)?,
+        };
         Ok(Self {
             state: Guarded::new(State {
                 kind,

@@ -30,6 +30,7 @@ impl Task {
         context: Option<&Bound<'_, PyAny>>,
         eager_start: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        slf.as_super().get().refuse_again(slf)?;
         let eager = match eager_start {
             Some(eager) if cfg!(Py_3_12) => eager.is_truthy()?,
             Some(_) => {

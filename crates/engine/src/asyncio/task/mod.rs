@@ -162,7 +162,14 @@ impl Task {
         };
         let context = match options.context.filter(|context| !context.is_none()) {
             None => wrapper::copy_context(py)?,
-            Some(context) => context.clone(),
+            // SAFETY: the object is alive.
+            Some(context) if unsafe { ffi::PyContext_CheckExact(context.as_ptr()) } != 0 => context.clone(),
+            Some(other) => {
+                slf.get().state.lock().log_destroy_pending = false;
+                let class = other.get_type().name()?;
+                let text = format!("a contextvars.Context was expected, got {class}");
+                return Err(PyTypeError::new_err(text));
+            }
         };
         let new = State {
             coro: Some(coro.clone().into()),

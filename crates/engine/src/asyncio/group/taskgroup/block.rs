@@ -4,7 +4,7 @@ use super::state::{TaskGroup, is_base_error};
 use crate::asyncio::await_::{Machine, Resume, Step};
 use crate::asyncio::future::{Future, cancelled_error, stdlib};
 use crate::asyncio::group::{child, ensure, here};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
@@ -48,8 +48,12 @@ impl Machine for Enter {
         };
         let old_parent = state.parent.replace(parent.unbind());
         state.entered = true;
+        let cancel = state.cancel_on_enter;
         drop(state);
         drop((old_loop, old_parent));
+        if cancel {
+            this.cancel_all(py)?;
+        }
         Ok(Step::Return(group.clone().into_any().unbind()))
     }
 
@@ -65,6 +69,8 @@ pub struct Exit {
     pub error: Option<Py<PyAny>>,
     /// The `CancelledError` that is to be raised if nothing else is.
     pub cancelled: Option<Py<PyAny>>,
+    /// The last one that came while the tasks were waited for.
+    pub waiting_cancelled: Option<Py<PyAny>>,
     pub begun: bool,
 }
 
@@ -137,6 +143,9 @@ impl Exit {
             let left = parent.call_method0(intern!(py, "uncancel"))?;
             if left.eq(0)? {
                 cancelled = None;
+            } else if cancelled.is_none() {
+                // Somebody else wants the block cancelled as well.
+                cancelled = self.waiting_cancelled.take();
             }
         }
         let mut errors = errors.unwrap_or_default();
@@ -145,13 +154,19 @@ impl Exit {
         {
             return Err(raised(cancelled.bind(py)));
         }
+        let mut leaving = false;
         if let Some(error) = self.error.take()
             && !error.bind(py).is_instance(cancelled_error(py)?)?
         {
+            leaving =
+                cfg!(Py_3_15) && errors.is_empty() && error.bind(py).is_instance_of::<PyGeneratorExit>();
             errors.push(error);
         }
         if errors.is_empty() {
-            return Ok(Step::ReturnNone);
+            // A cancellation of the block that was the group's own ends here.
+            return Ok(Step::Return(
+                true.into_pyobject(py)?.to_owned().into_any().unbind(),
+            ));
         }
         if let Some(parent) = &parent
             && parent.call_method0(intern!(py, "cancelling"))?.is_truthy()?
@@ -159,6 +174,10 @@ impl Exit {
             // Cancelled from outside as well: it stays so, and the count stays the same.
             parent.call_method0(intern!(py, "uncancel"))?;
             child::cancel(parent, None)?;
+        }
+        if leaving && let Some(error) = errors.pop() {
+            // An async generator is being closed in the block, and nothing else has failed.
+            return Err(raised(error.bind(py)));
         }
         let all = stdlib!(py, "builtins", "BaseExceptionGroup")?
             .call1(("unhandled errors in a TaskGroup", PyList::new(py, errors)?))?;
@@ -178,10 +197,12 @@ impl Exit {
                 return Err(error);
             }
             let aborting = this.state.lock().aborting;
+            let error = error.into_value(py).into_any();
             if !aborting {
-                self.cancelled = Some(error.into_value(py).into_any());
+                self.cancelled = Some(error.clone_ref(py));
                 this.abort(py)?;
             }
+            self.waiting_cancelled = Some(error);
         }
         match Self::pending(py, this)? {
             Some(completed) => Ok(Step::Wait(completed)),
@@ -201,6 +222,7 @@ impl Machine for Exit {
             // Errors hold on to much: nothing of the block is kept.
             self.error = None;
             self.cancelled = None;
+            self.waiting_cancelled = None;
             let mut state = this.state.lock();
             let old = (state.parent.take(), state.errors.take(), state.base_error.take());
             drop(state);
@@ -212,6 +234,7 @@ impl Machine for Exit {
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.group)?;
         visit.call(&self.error)?;
-        visit.call(&self.cancelled)
+        visit.call(&self.cancelled)?;
+        visit.call(&self.waiting_cancelled)
     }
 }

@@ -88,6 +88,12 @@ impl TaskGroup {
         )
     }
 
+    /// Ends the group: its tasks and its block are cancelled, and the block is left without an exception. Before the block
+    /// is entered: it is cancelled as soon as it is. Once it has been left, nothing. As in 3.15, on every version.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        self.cancel_all(py)
+    }
+
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Await>> {
         Await::create(slf.py(), Enter(slf.clone().unbind()))
     }
@@ -105,6 +111,7 @@ impl TaskGroup {
                 group: slf.clone().unbind(),
                 error,
                 cancelled: None,
+                waiting_cancelled: None,
                 begun: false,
             },
         )

@@ -26,6 +26,8 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub struct State {
     pub entered: bool,
+    /// `cancel()` was called before.
+    pub cancel_on_enter: bool,
     pub exiting: bool,
     pub aborting: bool,
     pub parent_cancel_requested: bool,
@@ -151,6 +153,30 @@ impl TaskGroup {
         Ok(())
     }
 
+    /// Cancels all tasks and the block, which ends without an exception.
+    ///
+    /// # Errors
+    /// What a foreign task raises.
+    pub fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
+        let mut state = self.state.lock();
+        if !state.entered {
+            state.cancel_on_enter = true;
+            return Ok(());
+        }
+        if state.aborting || (state.exiting && state.tasks.is_empty()) {
+            return Ok(());
+        }
+        drop(state);
+        self.abort(py)?;
+        let Some(parent) = self.parent(py) else {
+            return Ok(());
+        };
+        if std::mem::replace(&mut self.state.lock().parent_cancel_requested, true) {
+            return Ok(());
+        }
+        child::cancel(&parent, None).map(drop)
+    }
+
     /// Cancels all tasks.
     pub fn abort(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state.lock();
@@ -262,6 +288,10 @@ impl TaskGroup {
         drop(state);
         drop(old);
         child::observe_any(&task, told, slf)?;
+        // An eager task may have cancelled the group before it was one of it.
+        if this.state.lock().aborting && !child::is_done(&task)? {
+            child::cancel(&task, None)?;
+        }
         Ok(task)
     }
 }

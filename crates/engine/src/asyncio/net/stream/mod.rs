@@ -25,7 +25,7 @@ pub struct StreamTransport;
 /// # Errors
 /// What the socket raises.
 #[pyfunction]
-#[pyo3(signature = (event_loop, sock, protocol, waiter=None, extra=None, server=None))]
+#[pyo3(signature = (event_loop, sock, protocol, waiter=None, extra=None, server=None, context=None))]
 pub fn _stream_transport<'py>(
     event_loop: &Bound<'py, LoopCore>,
     sock: &Bound<'py, PyAny>,
@@ -33,8 +33,9 @@ pub fn _stream_transport<'py>(
     waiter: Option<Bound<'py, PyAny>>,
     extra: Option<Bound<'py, PyAny>>,
     server: Option<Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, StreamTransport>> {
-    create(event_loop, sock, protocol, waiter, extra, server)
+    create(event_loop, sock, protocol, waiter, extra, server, context)
 }
 
 /// As `_stream_transport`.
@@ -48,6 +49,7 @@ pub fn create<'py>(
     waiter: Option<Bound<'py, PyAny>>,
     extra: Option<Bound<'py, PyAny>>,
     server: Option<Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, StreamTransport>> {
     let py = event_loop.py();
     let extra = known(sock, extra)?;
@@ -58,6 +60,7 @@ pub fn create<'py>(
         protocol,
         Some(extra.as_any()),
         server.as_ref(),
+        context,
     )?;
     let transport = Bound::new(py, PyClassInitializer::from(wire).add_subclass(StreamTransport))?;
     let slf = transport.as_super();
