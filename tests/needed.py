@@ -10,7 +10,7 @@ def missing(reason: str) -> None:
     """What a test needs is not there."""
     if os.environ.get("TESTS_NEED_ALL"):
         pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 def needs(*modules: str) -> None:

@@ -68,6 +68,9 @@ pub fn wait_as(
 
 /// Sleeps until `waiter` is notified (true) or `limit` has come (false).
 fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn Reason) -> PyResult<bool> {
+    if cfg!(Py_3_15) && limit != Limit::Now && deadlock::is_finalizing() {
+        return Err(finalizing(py));
+    }
     let deadline = match limit {
         Limit::Now => return Ok(false),
         Limit::At(at) => at,
@@ -131,6 +134,18 @@ fn park(py: Python<'_>, spin: &Spin, waiter: &Waiter, limit: Limit, reason: &dyn
                 }
             }
         }
+    }
+}
+
+/// As the standard library's locks from 3.15 on: nobody could end the wait any more.
+#[cold]
+fn finalizing(py: Python<'_>) -> PyErr {
+    let class = py
+        .import("builtins")
+        .and_then(|builtins| builtins.getattr("PythonFinalizationError"));
+    match class.and_then(|class| class.call1(("cannot wait at interpreter finalization",))) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
     }
 }
 

@@ -114,9 +114,14 @@ def RawArray(typecode_or_type: str | type[Any], size_or_initializer: Any) -> Any
 
 
 def _type(typecode_or_type: str | type[Any]) -> type[Any]:
-    if isinstance(typecode_or_type, str):
-        return _types.get(typecode_or_type, typecode_or_type)  # type: ignore[arg-type]
-    return typecode_or_type
+    kind: Any = _types.get(typecode_or_type, typecode_or_type) if isinstance(typecode_or_type, str) else typecode_or_type
+    try:
+        ctypes.sizeof(kind)
+    except TypeError:
+        raise TypeError(
+            f"bad typecode {typecode_or_type!r} (must be a ctypes type or one of {', '.join(_types)})"
+        ) from None
+    return kind  # type: ignore[no-any-return]
 
 
 def Value(typecode_or_type: str | type[Any], *args: Any, lock: Any = True, ctx: Any = None) -> Any:

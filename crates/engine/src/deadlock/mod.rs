@@ -25,6 +25,7 @@ use pyo3::exceptions::{PyException, PyRuntimeError, PyRuntimeWarning};
 use pyo3::{ffi, prelude::*};
 use registry::{Claim, Entry, Finding, Key};
 use report::Interpreter;
+pub use report::is_finalizing;
 use std::ptr::NonNull;
 
 pyo3::create_exception!(

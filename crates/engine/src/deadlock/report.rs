@@ -99,7 +99,8 @@ impl<'py> Interpreter<'py> {
     }
 }
 
-fn is_finalizing() -> bool {
+/// Whether the interpreter is on its way out: no other thread runs Python code any more.
+pub fn is_finalizing() -> bool {
     #[cfg(Py_3_13)]
     // SAFETY: the call cannot fail.
     unsafe {

@@ -8,7 +8,7 @@ use crate::hot::{self, Args};
 use crate::limit::Limit;
 use plait_core::LockWord;
 use plait_core::lock::Acquire;
-use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
+use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError, PyTypeError};
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -162,7 +162,11 @@ impl RLock {
     ) -> PyResult<Self> {
         let py = class.py();
         let given = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
-        if cfg!(Py_3_13) && given && class.is(py.get_type::<Self>()) {
+        let plain = given && class.is(py.get_type::<Self>());
+        if cfg!(Py_3_15) && plain {
+            return Err(PyTypeError::new_err("RLock() takes no arguments"));
+        }
+        if cfg!(Py_3_13) && plain {
             let text = c"Passing arguments to RLock is deprecated and will be removed in 3.15";
             PyErr::warn(py, &py.get_type::<PyDeprecationWarning>(), text, 1)?;
         }
