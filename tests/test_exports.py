@@ -66,6 +66,21 @@ def test_what_is_not_ours_is_the_standard_library_s_own(name: str) -> None:
         assert getattr(face, exported) is getattr(module, exported), exported
 
 
+def test_the_hook_that_is_set_here_is_called() -> None:
+    face = importlib.import_module("plait.threading")
+    before, told = threading.excepthook, []
+    try:
+        face.excepthook = told.append
+        thread = face.Thread(target=divmod, args=(1, 0))
+        thread.start()
+        thread.join()
+        assert face.excepthook is threading.excepthook
+    finally:
+        face.excepthook = before
+    assert threading.excepthook is before
+    assert [args.exc_type for args in told] == [ZeroDivisionError]
+
+
 @each_of_ours
 def test_what_is_ours_says_so(face: str, name: str) -> None:
     ours = getattr(importlib.import_module(face), name)
@@ -117,7 +132,8 @@ def test_every_signature_can_be_called_alike(face: str, name: str) -> None:
         assert got is not None, f"{name}.{method} does not tell its signature"
         assert got[: len(expected)] == expected, f"{name}.{method}"
         for argument, kind, default in got[len(expected) :]:
-            optional = default is not inspect.Parameter.empty or kind == inspect.Parameter.VAR_KEYWORD
+            rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            optional = default is not inspect.Parameter.empty or kind in rest
             assert optional, f"{name}.{method}: {argument} is new and has no default"
 
 

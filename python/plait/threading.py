@@ -17,7 +17,6 @@ from threading import (
     active_count,
     current_thread,
     enumerate,
-    excepthook,
     get_ident,
     get_native_id,
     getprofile,
@@ -43,6 +42,7 @@ from plait._join import _join
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from threading import excepthook
     from typing import Any
 
 __all__ = [
@@ -78,6 +78,7 @@ if sys.version_info >= (3, 12):
     from threading import setprofile_all_threads, settrace_all_threads
 
     __all__ += ["setprofile_all_threads", "settrace_all_threads"]
+__all__ += [name for name in _threading.__all__ if name not in __all__]
 
 
 class Timer(_threading.Timer):
@@ -95,6 +96,21 @@ class Timer(_threading.Timer):
     ) -> None:
         super().__init__(interval, function, args, kwargs)
         self.finished = Event()  # type: ignore[assignment]  # plait's Event has what typeshed's has
+
+
+class _Module(type(sys)):  # type: ignore[misc]
+    """`threading.excepthook` is set by assignment, and the interpreter looks for it in its own module."""
+
+    @property
+    def excepthook(self) -> Any:
+        return _threading.excepthook
+
+    @excepthook.setter
+    def excepthook(self, hook: Any) -> None:
+        _threading.excepthook = hook
+
+
+sys.modules[__name__].__class__ = _Module
 
 
 def __getattr__(name: str) -> Any:

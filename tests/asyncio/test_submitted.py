@@ -142,9 +142,11 @@ class TestSubmitted:
         with served(loops) as loop:
             reports = Reports(loop)
             future = functions.run_coroutine_threadsafe(stay(), loop)
-            assert begun.wait(10) and future.cancel()
+            assert begun.wait(10)
+            assert future.cancel()
             functions.run_coroutine_threadsafe(double(1), loop).result(10)
-            assert future.cancelled() and reports.contexts == []
+            assert future.cancelled()
+            assert reports.contexts == []
 
     def test_the_callers_context(self, pair):
         functions, loops = pair

@@ -20,7 +20,6 @@ import pytest
 
 from plait.multiprocessing import _passing, queues, synchronize
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 METHODS = ("fork", "forkserver", "spawn")
 SOON = 30.0
 FORK = multiprocessing.get_context("fork")
@@ -256,7 +255,7 @@ def test_reducers_of_multiprocessing_are_used() -> None:
 
 def test_an_error_of_unpickling_costs_that_item_only() -> None:
     items = queues.Queue()
-    items.put(ast.AST())  # something that needs pickle
+    items.put(ast.Pass())  # something that needs pickle
     items.get()
 
     class Gone:

@@ -18,7 +18,6 @@ import pytest
 from plait.concurrent.futures import ProcessPoolExecutor
 from plait.multiprocessing import _passing, queues, synchronize
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 METHODS = ("fork", "forkserver", "spawn")
 SOON = 20.0
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# What a module said of its bytecode until 3.14.
+_CACHED: dict[str, None] = {"__cached__": None} if sys.version_info < (3, 15) else {}
+
 HELP = """\
 usage: plait run [-m MODULE | SCRIPT | -c CODE | -] [ARGS...]
 
@@ -104,7 +107,7 @@ def _script(program: Program) -> int:
         from importlib.machinery import SourcelessFileLoader
 
         loader = SourcelessFileLoader("__main__", absolute)
-        main = _new_main(__file__=absolute, __cached__=None, __loader__=loader)
+        main = _new_main(__file__=absolute, **_CACHED, __loader__=loader)
         return _answer_for(lambda: exec(loader.get_code("__main__") or "", main.__dict__))
     from importlib.machinery import SourceFileLoader
 
@@ -113,7 +116,7 @@ def _script(program: Program) -> int:
     except (SyntaxError, ValueError):
         # Not one line of it has run. What is wrong with it, python says best (the file's encoding above all).
         _leave_to_python(program)
-    main = _new_main(__file__=absolute, __cached__=None, __loader__=SourceFileLoader("__main__", absolute))
+    main = _new_main(__file__=absolute, **_CACHED, __loader__=SourceFileLoader("__main__", absolute))
     return _answer_for(lambda: exec(code, main.__dict__))
 
 
@@ -163,7 +166,7 @@ def _stdin(program: Program) -> int:
 
     def execute() -> None:
         source = sys.stdin.buffer.read() if sys.stdin is not None else b""
-        main.__dict__.update(__file__="<stdin>", __cached__=None)
+        main.__dict__.update(__file__="<stdin>", **_CACHED)
         exec(compile(source, "<stdin>", "exec", dont_inherit=True), main.__dict__)
 
     return _answer_for(execute)

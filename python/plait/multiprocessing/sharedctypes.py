@@ -114,7 +114,9 @@ def RawArray(typecode_or_type: str | type[Any], size_or_initializer: Any) -> Any
 
 
 def _type(typecode_or_type: str | type[Any]) -> type[Any]:
-    kind: Any = _types.get(typecode_or_type, typecode_or_type) if isinstance(typecode_or_type, str) else typecode_or_type
+    kind: Any = typecode_or_type
+    if isinstance(typecode_or_type, str):
+        kind = _types.get(typecode_or_type)
     try:
         ctypes.sizeof(kind)
     except TypeError:

@@ -151,7 +151,7 @@ unsafe extern "C" fn exit(
 
 #[pymethods]
 impl RLock {
-    /// Arguments are for subclasses; from 3.13 on RLock itself warns of them, as `threading.RLock` does.
+    /// Arguments are for subclasses; from 3.13 on RLock itself warns of them, and from 3.15 on refuses them, as `threading.RLock` does.
     #[new]
     #[classmethod]
     #[pyo3(signature = (*args, **kwargs), text_signature = "(*args, **kwargs)")]
