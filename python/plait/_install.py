@@ -79,6 +79,7 @@ _COROUTINES = {
     "asyncio.queues": _same("Queue", "LifoQueue", "PriorityQueue"),
     "asyncio.taskgroups": _same("TaskGroup"),
     "asyncio.timeouts": _same("Timeout", "timeout", "timeout_at"),
+    "asyncio.threads": _same("to_thread"),
     "asyncio.streams": _same(
         "StreamReader",
         "StreamReaderProtocol",
@@ -155,7 +156,6 @@ KEPT = {
     "multiprocessing.Process, Pipe, Manager, ...": "the standard library's; the children run on plait",
     "asyncio.run, Runner, new_event_loop": "make plait's loop, unless the program sets a policy of its own",
     "asyncio.current_task, all_tasks, ...": "know plait's tasks as well",
-    "asyncio.to_thread": "made of names that are replaced",
     "asyncio.get_running_loop, ...": "C already",
     "asyncio.Handle, Transport, SSLProtocol, ...": "plait's own are these to isinstance",
     "asyncio.SelectorEventLoop(selector)": "with a selector of the program's it makes the standard library's loop",

@@ -132,6 +132,7 @@ mod engine {
         /// Lets `import plait._engine.asyncio` find it.
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::asyncio::looping::threaded::add(module)?;
             crate::asyncio::sync::sleep::add(module)?;
             crate::asyncio::sync::timeout::add(module)?;
             module.setattr("__name__", "plait._engine.asyncio")?;

@@ -218,6 +218,7 @@ def _use_streams(
 # --- group ---------------------------------------------------------------------------------------
 
 run_coroutine_threadsafe = _asyncio.run_coroutine_threadsafe
+to_thread = _asyncio.to_thread
 wrap_future = _asyncio.wrap_future
 ensure_future = _asyncio.ensure_future
 gather = _asyncio.gather

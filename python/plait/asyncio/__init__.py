@@ -54,12 +54,12 @@ from asyncio import (
     isfuture,
     set_event_loop,
     set_event_loop_policy,
-    to_thread,
 )
 
 from plait._engine.asyncio import Future, Task, run_coroutine_threadsafe, wrap_future
 from plait.asyncio._groups import TaskGroup, amap, as_completed, ensure_future, gather, shield, wait, wait_for
 from plait.asyncio._tasks import create_task  # the module makes asyncio.all_tasks() know our tasks
+from plait.asyncio._work import to_thread
 from plait.asyncio.loop import EventLoop
 from plait.asyncio.policy import new_event_loop
 from plait.asyncio.runners import Runner, run
@@ -103,6 +103,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "plait.asyncio._groups": (
         *("TaskGroup", "amap", "as_completed", "ensure_future", "gather", "shield", "wait", "wait_for"),
     ),
+    "plait.asyncio._work": ("to_thread",),
     "plait.asyncio.loop": ("EventLoop",),
     "plait.asyncio.policy": ("new_event_loop",),
     "plait.asyncio.runners": ("Runner", "run"),

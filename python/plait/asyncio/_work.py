@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from asyncio import events, unix_events
+from asyncio import events, threads, unix_events
 from asyncio.log import logger
 
+from plait._engine.asyncio import to_thread as to_thread
 from plait._engine.asyncio import wrap_future
 
 TYPE_CHECKING = False  # `typing` takes longer to import than the rest of this
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from plait._engine.asyncio import LoopCore as _Loop
 else:
     _Loop = object  # the loop's other bases have it
+
+
+# What `inspect` and `unittest.mock` ask: a function of Python's would have it.
+for _name in ("__name__", "__qualname__", "__doc__", "__module__", "__code__", "__defaults__", "__kwdefaults__"):
+    setattr(to_thread, _name, getattr(threads.to_thread, _name))
+setattr(to_thread, "__annotations__", {})  # noqa: B010 (it is no function to a type checker)
 
 
 class Work(_Loop):

@@ -9,6 +9,7 @@
 //! | [`calls`] | `call_soon` and the other ways in, as raw methods |
 //! | [`methods`] | the rest of the loop as Python sees it |
 //! | [`wrapped`] | from a future of threads to one of the loop's: `wrap_future` |
+//! | [`threaded`] | `to_thread` |
 //! | [`submitted`] | from a coroutine to a future of threads: `run_coroutine_threadsafe` |
 //! | `memory` | where the memory of handles waits for the next one |
 //!
@@ -26,6 +27,7 @@ pub mod ready;
 pub mod run;
 mod sleeping;
 pub mod submitted;
+pub mod threaded;
 pub mod timer_handle;
 pub mod wrapped;
 
