@@ -126,7 +126,8 @@ class TestSubmitted:
             assert future.cancel()
             held.set()
             functions.run_coroutine_threadsafe(double(1), loop).result(10)
-        assert ran == []
+        # Before 3.14 the task begins all the same, and is cancelled at its first await.
+        assert ran == ([] if sys.version_info >= (3, 14) else [True])
 
     def test_a_task_that_returns_in_spite_of_it(self, pair):
         functions, loops = pair

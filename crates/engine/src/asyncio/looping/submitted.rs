@@ -78,7 +78,8 @@ impl Recall {
             return Ok(());
         }
         let (event_loop, task) = (self.event_loop.bind(py), self.task.bind(py));
-        if here::running(py)?.is_some_and(|running| running.is(event_loop)) {
+        // Before 3.14 it is always a turn later, so a task that had not begun runs to its first await.
+        if cfg!(Py_3_14) && here::running(py)?.is_some_and(|running| running.is(event_loop)) {
             return child::cancel(&task, None).map(drop);
         }
         let cancel = task.getattr(intern!(py, "cancel"))?;
