@@ -19,6 +19,8 @@ from conformance.suite import Suite
 FUTURES = "test.test_concurrent_futures"
 PARTS = ("process_pool", "deadlock", "shutdown", "wait", "as_completed", "init")
 METHODS = ("fork", "forkserver", "spawn", "zygote")
+# Their subject is the standard library's rule that a death ends the pool: here it is had with `max_deaths=0`.
+BROKEN_BY_A_DEATH = {"test_killed_child", "test_broken_process_pool_traceback"}
 # Of `_test_multiprocessing`.
 POOLS = {
     "WithProcessesTestPool",
@@ -30,13 +32,20 @@ POOLS = {
 
 
 def _executor(_module: types.ModuleType) -> None:
-    """The mixins' `executor_type` is the executor under test."""
-    import plait.concurrent.futures as face
+    """The mixins' `executor_type` is the executor under test; where a death has to break the pool, one that says so."""
+    from plait.concurrent.futures import ProcessPoolExecutor
+
+    class Breaking(ProcessPoolExecutor):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, max_deaths=0, **options)
+
+    def executor_type(self: unittest.TestCase) -> type[ProcessPoolExecutor]:
+        return Breaking if self.id().rpartition(".")[2] in BROKEN_BY_A_DEATH else ProcessPoolExecutor
 
     util = importlib.import_module(f"{FUTURES}.util")
     for name, mixin in vars(util).items():
         if name.startswith("ProcessPool") and name.endswith("Mixin"):
-            mixin.executor_type = face.ProcessPoolExecutor
+            mixin.executor_type = property(executor_type)
     _hear_of_failures()
 
 

@@ -1,7 +1,9 @@
 """What a pool can do beyond the standard library's: time limits, retries, priorities, memory, hooks, telemetry."""
 
+import contextlib
 import os
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -16,6 +18,14 @@ def square(number):
 def nap(seconds):
     time.sleep(seconds)
     return seconds
+
+
+def sleep_through(seconds):
+    """Takes no notice of what is raised in it, so that its process has to be killed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(BaseException):
+            time.sleep(0.01)
 
 
 def end_once(path):
@@ -72,6 +82,41 @@ def test_a_call_whose_process_died_is_made_again(tmp_path):
         with pytest.raises(WorkerDied):
             pool.submit(end_always, str(tmp_path / "d")).result(timeout=30)
     assert (tmp_path / "d").read_text() == "xxx"
+
+
+def test_more_deaths_than_may_be_break_the_pool():
+    with ProcessPoolExecutor(2, max_deaths=1) as pool:
+        long = pool.submit(nap, 60)
+        while not long.running():
+            time.sleep(0.01)
+        with pytest.raises(WorkerDied):
+            pool.submit(os._exit, 3).result(timeout=30)
+        assert pool.submit(square, 3).result(timeout=30) == 9
+        assert not long.done()
+        with pytest.raises(WorkerDied, match="code 4"):
+            pool.submit(os._exit, 4).result(timeout=30)
+        assert isinstance(long.exception(timeout=30), BrokenProcessPool)
+        with pytest.raises(BrokenProcessPool, match="max_deaths=1 may be: exit code 4"):
+            pool.submit(square, 3)
+
+
+def test_what_the_pool_itself_ends_is_no_death():
+    with ProcessPoolExecutor(1, max_deaths=0, max_tasks_per_child=1, timeout=0.3) as pool:
+        assert [pool.submit(square, number).result(timeout=30) for number in range(3)] == [0, 1, 4]
+        assert isinstance(pool.submit(sleep_through, 60).exception(timeout=30), TaskTimeout)
+        assert pool.submit(square, 3).result(timeout=30) == 9
+
+
+def test_a_worker_that_cannot_begin_uses_up_the_deaths():
+    with ProcessPoolExecutor(1, max_deaths=0, initializer=os._exit, initargs=(5,)) as pool:
+        with pytest.raises(BrokenProcessPool, match="exit code 5"):
+            pool.submit(square, 3).result(timeout=30)
+
+
+@pytest.mark.parametrize("number", [-1, -100])
+def test_deaths_cannot_be_fewer_than_none(number):
+    with pytest.raises(ValueError, match=f"max_deaths must be None or at least 0, not {number}"):
+        ProcessPoolExecutor(1, max_deaths=number)
 
 
 def test_what_is_urgent_goes_first(tmp_path):

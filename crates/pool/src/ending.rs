@@ -34,15 +34,18 @@ impl Policy {
         self.place(out);
     }
 
-    /// The worker is not to be trusted, or not to be waited for: it is killed.
+    /// The worker is not to be trusted: it is killed, and counts among those that died.
     pub fn condemn(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+        if let Some(its) = self.workers.get_mut(worker.0) {
+            self.deaths = self.deaths.saturating_add(u32::from(its.life != Life::Doomed));
+        }
         self.kill(worker, out);
     }
 
     /// Somebody has killed the worker: if it was not up yet, that does not tell whether workers can be had.
     pub fn excuse(&mut self, worker: WorkerId) {
         if let Some(its) = self.workers.get_mut(worker.0) {
-            its.life = Life::Doomed;
+            its.excused = true;
         }
     }
 

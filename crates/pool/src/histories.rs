@@ -50,6 +50,7 @@ impl World {
             tasks_per_worker: (dice.roll(3) == 0).then(|| 1 + u32::try_from(dice.roll(5)).unwrap()),
             grace: dice.roll(20),
             stillborn: 1000,
+            deaths: None,
         };
         Self {
             stage: Stage::new(settings),

@@ -24,6 +24,9 @@ pub struct Settings {
     /// So many workers in a row may die before any of them has done a task; then the pool is broken. Where workers have done
     /// tasks before, somebody kills them, rather than that they cannot begin: then it is [`PROVEN`] times as many.
     pub stillborn: u32,
+    /// So many workers may die of themselves, or of another's hand, or be condemned; with one more the pool is broken.
+    /// None: any number.
+    pub deaths: Option<u32>,
 }
 
 /// See [`Settings::stillborn`].
@@ -75,6 +78,7 @@ pub struct Policy {
     pub(crate) last: Option<WorkerId>,
     turn: u64,
     stillborn: u32,
+    pub(crate) deaths: u32,
     /// A worker has done a task.
     proven: bool,
     pub(crate) closed: bool,
@@ -96,6 +100,7 @@ impl Policy {
             last: None,
             turn: 0,
             stillborn: 0,
+            deaths: 0,
             proven: false,
             closed: false,
             broken: false,
@@ -181,8 +186,11 @@ impl Policy {
         let Some(its) = self.workers.remove(worker.0) else {
             return;
         };
-        if its.life == Life::Starting {
+        if its.life == Life::Starting && !its.excused {
             self.stillborn += 1;
+        }
+        if !matches!(its.life, Life::Retired | Life::Doomed) {
+            self.deaths = self.deaths.saturating_add(1);
         }
         for task in its.leases {
             let Some(state) = self.tasks.get_mut(task.0) else {
@@ -208,7 +216,8 @@ impl Policy {
             }
         }
         let patience = if self.proven { PROVEN } else { 1 };
-        if self.broken || self.stillborn >= self.settings.stillborn.max(1).saturating_mul(patience) {
+        let stillborn = self.stillborn >= self.settings.stillborn.max(1).saturating_mul(patience);
+        if self.broken || stillborn || self.is_past_its_deaths() {
             self.give_up(out);
         }
         self.drop_waiting(out);
@@ -298,6 +307,12 @@ impl Policy {
     #[must_use]
     pub fn is_over(&self) -> bool {
         (self.closed || self.broken) && self.tasks.len() == 0 && self.workers.len() == 0
+    }
+
+    /// Whether more workers have died than may.
+    #[must_use]
+    pub fn is_past_its_deaths(&self) -> bool {
+        self.settings.deaths.is_some_and(|most| self.deaths > most)
     }
 
     /// How many tasks are not settled.

@@ -9,6 +9,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     tasks_per_worker: None,
     grace: 100,
     stillborn: 3,
+    deaths: None,
 };
 
 /// A policy with workers that are up, and what it wants done since it was last asked.
@@ -35,10 +36,15 @@ impl Stage {
 
     /// Submits a task, and brings up the worker that is started for it.
     fn with_worker(call: Call) -> (Self, TaskId, WorkerId) {
-        let mut stage = Self::new(Settings {
+        let one = Settings {
             workers: 1,
             ..SETTINGS
-        });
+        };
+        Self::with(one, call)
+    }
+
+    fn with(settings: Settings, call: Call) -> (Self, TaskId, WorkerId) {
+        let mut stage = Self::new(settings);
         let task = stage.submit(call);
         let [Action::Start(worker)] = stage.actions()[..] else {
             panic!("one worker is started")
@@ -66,6 +72,29 @@ fn a_death_costs_the_task_that_ran_and_no_other() {
         stage.actions(),
         [Action::Send(other, second), Action::Send(other, third)]
     );
+}
+
+#[test]
+fn more_deaths_than_may_be_break_the_pool() {
+    let (mut stage, task, first) = Stage::with(
+        Settings {
+            deaths: Some(1),
+            workers: 1,
+            ..SETTINGS
+        },
+        Call {
+            retries: 9,
+            ..Call::default()
+        },
+    );
+    stage.policy.died(first, Some(task), &mut stage.out);
+    let [Action::Start(second)] = stage.actions()[..] else {
+        panic!("the first death is one that may be")
+    };
+    stage.policy.excuse(second);
+    stage.policy.died(second, None, &mut stage.out);
+    assert_eq!(stage.actions(), [Action::Settle(task, Verdict::Broken)]);
+    assert!(stage.policy.is_past_its_deaths() && stage.policy.is_over());
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(crate) enum Life {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub life: Life,
+    /// If it does not come up, that does not tell whether workers can be had: somebody has killed it.
+    pub excused: bool,
     /// In the order of its ring; the first may be running.
     pub leases: VecDeque<TaskId>,
     /// How many tasks it was given in all.
@@ -71,6 +73,7 @@ impl Worker {
     pub fn new() -> Self {
         Self {
             life: Life::Starting,
+            excused: false,
             leases: VecDeque::new(),
             given: 0,
             done: 0,

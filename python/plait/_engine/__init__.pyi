@@ -289,6 +289,7 @@ class ProcessPoolCore:
         timeout: float | None = None,
         grace: float = 1.0,
         memory_limit: int | None = None,
+        max_deaths: int | None = None,
         eager: bool = False,
         copy: bool = False,
     ) -> Crew: ...

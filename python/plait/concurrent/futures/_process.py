@@ -96,7 +96,8 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
     Beyond the standard library, and keyword-only:
     retries: so many times a call whose process died is made again, elsewhere. timeout: in seconds; a call that runs
     longer is stopped and fails with TaskTimeout. memory_limit: in bytes, for each process; the call that exceeds it
-    fails with MemoryLimitExceeded.
+    fails with MemoryLimitExceeded. max_deaths: so many processes may die (crash, or be killed by others than the pool);
+    with one more the pool is broken, and everything that is not done fails. 0 is the standard library's rule.
     finalizer, finargs: called last in each process that ends in good order. copy: arrays that come through shared
     memory can be written to (they are copied); else they are read-only views.
 
@@ -122,6 +123,7 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
         retries: int = 0,
         timeout: float | None = None,
         memory_limit: int | None = None,
+        max_deaths: int | None = None,
         finalizer: Callable[..., object] | None = None,
         finargs: tuple[Any, ...] = (),
         copy: bool = False,
@@ -144,6 +146,8 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
         _check_options(timeout, retries)
         if memory_limit is not None and memory_limit <= 0:
             raise ValueError("memory_limit must be greater than 0")
+        if max_deaths is not None and max_deaths < 0:
+            raise ValueError(f"max_deaths must be None or at least 0, not {max_deaths}")
         import multiprocessing
 
         asked = mp_context
@@ -180,6 +184,7 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
             timeout=timeout,
             grace=_GRACE,
             memory_limit=memory_limit,
+            max_deaths=max_deaths,
             eager=forks,
             copy=copy,
         )

@@ -125,8 +125,8 @@ impl Driver {
         };
         if inside.why.is_empty() && exitcode != Some(0) {
             inside.why = format!(
-                "A process in the process pool was terminated abruptly before it was ready: exit code {}\n{}",
-                exitcode.map_or_else(|| "unknown".to_owned(), |code| code.to_string()),
+                "A process in the process pool was terminated abruptly before it was ready: {}\n{}",
+                exit_text(exitcode),
                 inside.obituary.stderr
             );
         }
@@ -138,6 +138,14 @@ impl Driver {
             inside.policy.excuse(id);
         }
         inside.policy.died(id, running, &mut inside.out);
+        if inside.policy.is_past_its_deaths() && inside.gate == super::Gate::Open {
+            inside.why = format!(
+                "A process in the process pool was terminated abruptly, and no more than max_deaths={} may be: {}\n{}",
+                self.settings.policy.deaths.unwrap_or_default(),
+                exit_text(exitcode),
+                inside.obituary.stderr
+            );
+        }
         if let Some(task) = running {
             inside.charge(task);
         }
@@ -151,6 +159,11 @@ impl Driver {
         let _: News = self.after(news);
         Some(worker)
     }
+}
+
+fn exit_text(code: Option<i32>) -> String {
+    let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+    format!("exit code {code}")
 }
 
 /// How the process ended; None if the starter does not learn it in time.

@@ -218,7 +218,7 @@ impl ProcessPoolCore {
     }
 
     /// Begins: `workers` at most, made by `starter`, each greeted with `hello`. Times in seconds, memory in bytes.
-    #[pyo3(signature = (workers, starter, hello, *, tasks_per_worker=None, retries=0, timeout=None, grace=GRACE, memory_limit=None, eager=false, copy=false))]
+    #[pyo3(signature = (workers, starter, hello, *, tasks_per_worker=None, retries=0, timeout=None, grace=GRACE, memory_limit=None, max_deaths=None, eager=false, copy=false))]
     #[expect(clippy::too_many_arguments, reason = "keywords")]
     fn _open(
         &self,
@@ -230,6 +230,7 @@ impl ProcessPoolCore {
         timeout: Option<f64>,
         grace: f64,
         memory_limit: Option<u64>,
+        max_deaths: Option<u32>,
         eager: bool,
         copy: bool,
     ) -> PyResult<Crew> {
@@ -244,6 +245,7 @@ impl ProcessPoolCore {
                 tasks_per_worker,
                 grace: nanos(grace),
                 stillborn: STILLBORN,
+                deaths: max_deaths,
             },
             retries,
             memory_limit,
