@@ -199,7 +199,7 @@ from test_codec_instances import *
 found = []
 sys.addaudithook(lambda event, args: found.append(args[1]) if event == "pickle.find_class" else None)
 queue = Queue()
-for value in [*PLAIN, Reduced()]:
+for value in [*PLAIN, Reduced(), Point]:
     queue.put(value)
     queue.get()
 print(found)

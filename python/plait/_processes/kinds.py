@@ -9,6 +9,10 @@ from collections import deque
 from enum import EnumType
 from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MethodType
 
+TYPE_CHECKING = False  # `typing` takes longer to import than the rest of plait
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = ["look"]
 
 # Whoever defines one of these has a say in what pickle writes.
@@ -31,10 +35,11 @@ _VALUES = {
 
 
 def look(cls: type) -> tuple[str, str, str] | None:
-    """The module and the name of a class, and what its objects are: "plain", "asked", "value" or "other".
+    """The module and the name of a class, and what its objects are: "plain", "asked", "told", "value" or "other".
 
     plain: made by `object.__new__`, and what stands in their `__dict__`.
     asked: what they say themselves (`__reduce_ex__`), by code of the standard library only.
+    told: the same, by code of the program's, too, which is not to be run twice.
     value: the same, and they are numbers, moments or members: whether two are one is nobody's concern.
 
     None for a class that a worker might not find by its name.
@@ -47,8 +52,12 @@ def look(cls: type) -> tuple[str, str, str] | None:
         return module, name, "other"
     if meta in (type, ABCMeta) and _is_plain(cls):
         return module, name, "plain"
-    if not _is_asked(cls):
+    if cls in _OWN or not _is_left_to_the_library(cls, _LOOKING):
         return module, name, "other"
+    if issubclass(cls, _HOLDING) and not _is_left_to_the_library(cls, _SHOWING):
+        return module, name, "other"
+    if not _is_left_to_the_library(cls, _WRITING):
+        return module, name, "told"
     return module, name, "value" if (module, name) in _VALUES or meta is EnumType else "asked"
 
 
@@ -67,11 +76,8 @@ def _is_plain(cls: type) -> bool:
     return True
 
 
-def _is_asked(cls: type) -> bool:
-    if cls in _OWN:
-        return False
-    showing = _SHOWING if issubclass(cls, _HOLDING) else ()
-    for name in (*_WRITING, *_LOOKING, *showing):
+def _is_left_to_the_library(cls: type, methods: Iterable[str]) -> bool:
+    for name in methods:
         for base in cls.__mro__:
             if name in vars(base):
                 # Some are written into the program's class by the library: a named tuple's.

@@ -33,7 +33,7 @@ mod reduced;
 mod wide;
 
 pub use calls::{Arguments, decode_call, decode_call_with, encode_call};
-pub use nested::{Beside, Walk};
+pub use nested::{Beside, Told, Walk};
 
 use super::protocol::LONGEST;
 use pyo3::exceptions::PyValueError;

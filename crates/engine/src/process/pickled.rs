@@ -4,6 +4,7 @@
 //! reducers of `multiprocessing`. What that refuses, and in the parent what names `__main__`, is for `plait._processes.pickling`,
 //! which begins anew and knows cloudpickle.
 
+use super::codec::Told;
 use super::extent::{Exported, OUT_OF_BAND};
 use super::outcome::pickling;
 use crate::shared::pickling::{dumps_beside, is_plain};
@@ -42,14 +43,15 @@ pub fn dumps_plain<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py,
 pub type Pickled<'py> = (Bound<'py, PyBytes>, Bound<'py, PyList>);
 
 /// The pickle of a value, and its buffers of 64 KiB and more, which lie beside it. `by_value`: what `__main__` defines travels so.
+/// What has been `told` is not asked again.
 ///
 /// # Errors
 /// What pickling raises, where cloudpickle cannot help either.
-pub fn dumps<'py>(value: &Bound<'py, PyAny>, by_value: bool) -> PyResult<Pickled<'py>> {
+pub fn dumps<'py>(value: &Bound<'py, PyAny>, by_value: bool, told: Told) -> PyResult<Pickled<'py>> {
     let py = value.py();
     let beside = PyList::empty(py);
     let stays = Bound::new(py, Stays(beside.clone().unbind()))?;
-    match dumps_beside(value, stays.as_any()) {
+    match dumps_beside(value, stays.as_any(), told) {
         Ok(data) if !by_value || !names_main(data.as_bytes()) => return Ok((data, beside)),
         Err(error) if !is_refusal(py, &error)? => return Err(error),
         _ => {}

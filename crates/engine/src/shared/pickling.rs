@@ -3,6 +3,7 @@
 //! The reducers are those of the standard library: `copyreg`'s and what was registered for multiprocessing, as they are at
 //! the time of the call. Their union is kept until either changes. Containers of plain values have no use for them.
 
+use crate::process::codec::Told;
 use plait_core::Latch;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -49,6 +50,33 @@ fn parts(py: Python<'_>) -> PyResult<&'static Parts> {
             extra: reduction.getattr("_extra_reducers")?.cast_into()?.unbind(),
         })
     })
+}
+
+impl Parts {
+    /// A pickler with these options, that does not ask what has been told.
+    fn pickler<'py>(
+        &self,
+        py: Python<'py>,
+        options: &[Bound<'py, PyAny>],
+        told: Told,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(error) = told.error {
+            return Err(error);
+        }
+        if told.said.is_empty() {
+            return self.pickler.bind(py).call1(PyTuple::new(py, options)?);
+        }
+        static TELLING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let by_id = PyDict::new(py);
+        for (object, said) in &told.said {
+            by_id.set_item(object.as_ptr() as usize, (object.bind(py), said.bind(py)))?;
+        }
+        let mut all = vec![by_id.as_any()];
+        all.extend(options);
+        TELLING
+            .import(py, "plait._processes.pickling", "Telling")?
+            .call1(PyTuple::new(py, all)?)
+    }
 }
 
 /// The two tables in one, and what stood in them when it was made.
@@ -154,18 +182,18 @@ pub fn is_plain(object: &Bound<'_, PyAny>, left: &Cell<usize>) -> bool {
     false
 }
 
-/// The pickle of `object`.
+/// The pickle of `object`; what has been `told` is not asked again.
 ///
 /// # Errors
 /// What pickling raises.
-pub fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub fn dumps<'py>(object: &Bound<'py, PyAny>, told: Told) -> PyResult<Bound<'py, PyBytes>> {
     let py = object.py();
     let parts = parts(py)?;
     if is_plain(object, &Cell::new(LOOKED_AT)) {
         return Ok(parts.dumps.bind(py).call1((object,))?.cast_into()?);
     }
     let file = parts.new_file.bind(py).call0()?;
-    let pickler = parts.pickler.bind(py).call1((&file,))?;
+    let pickler = parts.pickler(py, std::slice::from_ref(&file), told)?;
     dump_with(object, parts, &file, &pickler)
 }
 
@@ -188,12 +216,20 @@ fn dump_with<'py>(
 pub fn dumps_beside<'py>(
     object: &Bound<'py, PyAny>,
     beside: &Bound<'py, PyAny>,
+    told: Told,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = object.py();
     let parts = parts(py)?;
     let file = parts.new_file.bind(py).call0()?;
     // Protocol, fix_imports, buffer_callback.
-    let pickler = parts.pickler.bind(py).call1((&file, PROTOCOL, true, beside))?;
+    let (protocol, imports) = (PROTOCOL.into_pyobject(py)?, PyBool::new(py, true).to_owned());
+    let options = [
+        file.clone(),
+        protocol.into_any(),
+        imports.into_any(),
+        beside.clone(),
+    ];
+    let pickler = parts.pickler(py, &options, told)?;
     dump_with(object, parts, &file, &pickler)
 }
 

@@ -8,7 +8,7 @@ use super::{known_queue, pickling, system, waiting};
 use crate::door::detached;
 use crate::hot::{self, Args};
 use crate::limit::Limit;
-use crate::process::codec;
+use crate::process::codec::{self, Walk};
 use crate::queue::errors;
 use plait_core::Spin;
 use plait_shared::life;
@@ -83,12 +83,13 @@ impl SharedQueue {
         let queue = this.queue()?;
         this.used.store(true, Ordering::Relaxed);
         with_buffer(|buffer| {
-            if codec::encode(object, buffer)
+            let mut walk = Walk::asking();
+            if codec::encode_with(object, buffer, &mut walk)
                 && let Some((tag, bytes)) = buffer.split_first()
             {
                 return this.put_bytes(slf.py(), queue, *tag, bytes, limit);
             }
-            match pickling::dumps(object) {
+            match pickling::dumps(object, walk.into_told()) {
                 Ok(pickle) => this.put_bytes(slf.py(), queue, PICKLE, pickle.as_bytes(), limit),
                 Err(error) => not_pickled(slf, object, error),
             }

@@ -25,7 +25,9 @@ pub(super) enum Kind {
     Plain,
     /// Whatever they say when they are asked, by code of the standard library (`reduced`).
     Asked,
-    /// The same, and one is as good as two that are equal, as with numbers.
+    /// Whatever they say when they are asked, by code of the program's: by whoever may run that, and once.
+    Told,
+    /// As [`Kind::Asked`], and one is as good as two that are equal, as with numbers.
     Value,
     /// Something else.
     Other,
@@ -213,6 +215,7 @@ fn find_out(class: &Borrowed<'_, '_, PyType>) -> PyResult<Option<Arc<Class>>> {
             kind: match kind.to_str()? {
                 "plain" => Kind::Plain,
                 "asked" => Kind::Asked,
+                "told" => Kind::Told,
                 "value" => Kind::Value,
                 _ => Kind::Other,
             },

@@ -34,15 +34,36 @@ pub struct Walk {
     values: usize,
     depth: u8,
     pub(super) beside: Option<Vec<Exported>>,
+    pub(super) told: Option<Told>,
+}
+
+/// What objects have said of themselves by code of the program's, which is not to be run again for the pickle that the codec's failure
+/// leads to.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The objects, and what they have said.
+    pub said: Vec<(Held, Held)>,
+    /// What one has raised, which ended the walk.
+    pub error: Option<PyErr>,
 }
 
 impl Walk {
-    /// A walk that leaves long arrays to lie beside the bytes.
+    /// A walk that runs what the program has to say about its objects: the last before it is left to pickle, which is given what
+    /// was [told](Self::into_told).
+    #[must_use]
+    pub fn asking() -> Self {
+        Self {
+            told: Some(Told::default()),
+            ..Self::default()
+        }
+    }
+
+    /// As [`asking`](Self::asking); long arrays are left to lie beside the bytes.
     #[must_use]
     pub fn beside() -> Self {
         Self {
             beside: Some(Vec::new()),
-            ..Self::default()
+            ..Self::asking()
         }
     }
 
@@ -50,6 +71,12 @@ impl Walk {
     #[must_use]
     pub fn into_beside(self) -> Vec<Exported> {
         self.beside.unwrap_or_default()
+    }
+
+    /// What has been said, for a pickle of the same.
+    #[must_use]
+    pub fn into_told(self) -> Told {
+        self.told.unwrap_or_default()
     }
 
     /// False: it was met before.
@@ -163,6 +190,7 @@ fn put_object(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> b
         return false;
     }
     match known.kind {
+        Kind::Told if walk.told.is_none() => false,
         Kind::Plain => instances::put(object, &known.name, to, walk),
         kind => reduced::put(object, &class, kind, to, walk),
     }

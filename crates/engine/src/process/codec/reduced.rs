@@ -1,9 +1,10 @@
 //! Objects that say themselves what makes another one like them: a class, arguments for it, perhaps what is put into it, and a
 //! state (`__reduce_ex__`).
 //!
-//! Dates, decimals, sets, deques, paths, members of enumerations, named tuples, objects with slots. Only where the code that says it is the standard
-//! library's (`Kind::Asked`), as it is asked again if what it says is not simple, and left to pickle. A class for which that can
-//! never be told is not asked again.
+//! Dates, decimals, sets, deques, paths, members of enumerations, named tuples, objects with slots: where the code that says it is the
+//! standard library's (`Kind::Asked`), it is asked again if what it says is not simple, and left to pickle. A program's (`Kind::Told`)
+//! may count how often it is asked, or give something away: it is asked once, and what it has said is what pickle is given then. A class
+//! for which that can never be told is not asked again.
 
 use super::names::{self, Kind, Name};
 use super::nested::{self, Beside, Walk};
@@ -42,12 +43,14 @@ struct Reduced<'a, 'py> {
 fn parts<'a, 'py>(
     said: &'a Bound<'py, PyTuple>,
     args: &Bound<'py, PyTuple>,
+    kind: Kind,
 ) -> PyResult<Option<Reduced<'a, 'py>>> {
     let py = said.py();
     let mut more = said.iter_borrowed().skip(2);
     let mut next = || more.next().filter(|part| !part.is_none());
     let (state, items, pairs) = (next(), next(), next());
-    if next().is_some() {
+    // An iterator can be used once only, and pickle may need it.
+    if next().is_some() || kind == Kind::Told && (items.is_some() || pairs.is_some()) {
         return Ok(None);
     }
     let items = items.map_or(Ok(None), |items| listed(&items))?;
@@ -114,7 +117,7 @@ pub(super) fn put(
     if !walk.enter(object.as_ptr(), values) {
         return false;
     }
-    match said(object, to, walk) {
+    match said(object, kind, to, walk) {
         Ok(Some(simple)) => simple && walk.leave(),
         Ok(None) => {
             names::give_up(class);
@@ -133,18 +136,38 @@ pub(super) fn put(
 }
 
 /// Whether what it said is simple; None if it cannot be told.
-fn said<'py>(object: &Bound<'py, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> PyResult<Option<bool>> {
+fn said<'py>(
+    object: &Bound<'py, PyAny>,
+    kind: Kind,
+    to: &mut Vec<u8>,
+    walk: &mut Walk,
+) -> PyResult<Option<bool>> {
     let py = object.py();
-    let said = object.call_method1(intern!(py, "__reduce_ex__"), (PROTOCOL,))?;
-    // What is met in it is not met again as something else at the same address.
-    walk.keep(&said);
+    let said = object.call_method1(intern!(py, "__reduce_ex__"), (PROTOCOL,));
+    let told = walk.told.as_mut().filter(|_| kind == Kind::Told);
+    let said = match (said, told) {
+        (Err(error), Some(told)) => {
+            told.error = Some(error);
+            return Ok(Some(false));
+        }
+        (said, None) => {
+            // What is met in it is not met again as something else at the same address.
+            let said = said?;
+            walk.keep(&said);
+            said
+        }
+        (Ok(said), Some(told)) => {
+            told.said.push((object.clone().into(), said.clone().into()));
+            said
+        }
+    };
     let Ok(said) = said.cast_exact::<PyTuple>() else {
         return Ok(None);
     };
     let Ok(args) = said.get_item(1)?.cast_into_exact::<PyTuple>() else {
         return Ok(None);
     };
-    let Some(parts) = parts(said, &args)? else {
+    let Some(parts) = parts(said, &args, kind)? else {
         return Ok(None);
     };
     let Ok(length) = u16::try_from(parts.name.text.len()) else {

@@ -3,7 +3,7 @@
 //! Arguments that are simple values go by the codec. Others are pickled, here and now: what cannot be pickled is known at
 //! once, and what the caller changes afterwards does not change the call.
 
-use crate::process::codec::{self, Walk};
+use crate::process::codec::{self, Told, Walk};
 use crate::process::driver::Driver;
 use crate::process::driver::functions::{self, Found};
 use crate::process::driver::job::Body;
@@ -117,12 +117,13 @@ unsafe fn not_simple(
         // SAFETY: alive, as the caller's.
         Found::Unknown => number(driver, &unsafe { Bound::from_borrowed_ptr(py, callable) })?,
     };
+    let mut told = Told::default();
     if let Some(number) = number {
         // SAFETY: the caller's promise.
-        let encoded = unsafe { beside(py, driver, number, args, positional, names) };
+        let encoded = unsafe { with_care(py, driver, number, args, positional, names) };
         match encoded {
-            Ok(None) => {}
-            Ok(Some(encoded)) => return Ok(encoded),
+            Ok(Err(said)) => told = said,
+            Ok(Ok(encoded)) => return Ok(encoded),
             Err(error) => {
                 driver.inside.lock().functions.leave(number);
                 return Err(error);
@@ -156,7 +157,7 @@ unsafe fn not_simple(
     }
     parts.extend(&all[..positional]);
     let args = PyTuple::new(py, parts)?;
-    let encoded = dumps(py, driver, &(args, kwargs).into_pyobject(py)?);
+    let encoded = dumps(py, driver, &(args, kwargs).into_pyobject(py)?, told);
     match encoded {
         Ok((body, offer)) => Ok(Encoded {
             function: number.unwrap_or(NO_FUNCTION),
@@ -177,27 +178,37 @@ unsafe fn not_simple(
     }
 }
 
-/// A call whose arguments are simple but for large arrays, which lie beside; None: they are not.
+/// A call whose arguments are simple but for what the program has to say about some, and for large arrays, which lie beside. Else
+/// what was said.
 ///
 /// # Safety
 /// As [`simple`].
-unsafe fn beside(
+unsafe fn with_care(
     py: Python<'_>,
     driver: &Driver,
     function: u32,
     args: *const *mut PyObject,
     positional: usize,
     names: *mut PyObject,
-) -> PyResult<Option<Encoded>> {
+) -> PyResult<Result<Encoded, Told>> {
     let mut bytes = Vec::new();
     let mut walk = Walk::beside();
     // SAFETY: the caller's promise.
     if !unsafe { codec::encode_call(py, args, positional, names, &mut bytes, &mut walk) } {
-        return Ok(None);
+        return Ok(Err(walk.into_told()));
+    }
+    let arrays = walk.into_beside();
+    if arrays.is_empty() {
+        return Ok(Ok(Encoded {
+            function,
+            form: form::SIMPLE,
+            body: Body::from_vec(bytes),
+            offer: None,
+        }));
     }
     let mut body = Vec::new();
-    let offer = extent::pack_simple(py, &driver.arena, &bytes, &walk.into_beside(), &mut body)?;
-    Ok(Some(Encoded {
+    let offer = extent::pack_simple(py, &driver.arena, &bytes, &arrays, &mut body)?;
+    Ok(Ok(Encoded {
         function,
         form: form::SEGMENT,
         body: Body::from_vec(body),
@@ -209,13 +220,18 @@ unsafe fn beside(
 ///
 /// # Errors
 /// What pickling raises; `MemoryError`.
-fn dumps(py: Python<'_>, driver: &Driver, value: &Bound<'_, PyTuple>) -> PyResult<(Body, Option<Offer>)> {
+fn dumps(
+    py: Python<'_>,
+    driver: &Driver,
+    value: &Bound<'_, PyTuple>,
+    told: Told,
+) -> PyResult<(Body, Option<Offer>)> {
     if let Some(data) = pickled::dumps_plain(value)?
         && data.as_bytes().len() <= LONGEST
     {
         return Ok((Body::from_slice(data.as_bytes()), None));
     }
-    let (data, buffers) = pickled::dumps(value, driver.by_value)?;
+    let (data, buffers) = pickled::dumps(value, driver.by_value, told)?;
     let bytes = data.as_bytes();
     if bytes.len() <= LONGEST && buffers.is_empty() {
         return Ok((Body::from_slice(bytes), None));

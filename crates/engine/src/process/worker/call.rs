@@ -3,7 +3,7 @@
 use super::cost::Clocks;
 use super::{ProcessWorker, filled};
 use crate::held::Held;
-use crate::process::codec::{self, Walk};
+use crate::process::codec::{self, Told, Walk};
 use crate::process::extent::{self, Unpacked};
 use crate::process::pickled;
 use crate::process::protocol::{
@@ -255,7 +255,7 @@ fn unpickle<'py>(
     }
 }
 
-/// Sends a value that is not simple.
+/// Sends a value that is not simple at once.
 fn send_pickled<'py>(
     worker: &ProcessWorker,
     py: Python<'py>,
@@ -266,11 +266,16 @@ fn send_pickled<'py>(
     let mut simple = Vec::new();
     let mut walk = Walk::beside();
     let packed = if codec::encode_with(&value, &mut simple, &mut walk) {
-        let mut body = Vec::new();
-        extent::pack_simple(py, &calls.arena, &simple, &walk.into_beside(), &mut body)
-            .map(|offer| Packed::Large(body, offer))
+        let arrays = walk.into_beside();
+        if arrays.is_empty() {
+            Ok(Packed::Simple(simple))
+        } else {
+            let mut body = Vec::new();
+            extent::pack_simple(py, &calls.arena, &simple, &arrays, &mut body)
+                .map(|offer| Packed::Large(body, offer))
+        }
     } else {
-        pickle(py, calls, &value)
+        pickle(py, calls, &value, walk.into_told())
     };
     match packed {
         Ok(packed) => {
@@ -283,7 +288,12 @@ fn send_pickled<'py>(
 }
 
 /// A value that is for pickle.
-fn pickle<'py>(py: Python<'py>, calls: &Calls<'py>, value: &Bound<'py, PyAny>) -> PyResult<Packed<'py>> {
+fn pickle<'py>(
+    py: Python<'py>,
+    calls: &Calls<'py>,
+    value: &Bound<'py, PyAny>,
+    told: Told,
+) -> PyResult<Packed<'py>> {
     pickled::dumps_plain(value).and_then(|plain| {
         if let Some(data) = plain
             && data.as_bytes().len() <= LONGEST
@@ -291,7 +301,7 @@ fn pickle<'py>(py: Python<'py>, calls: &Calls<'py>, value: &Bound<'py, PyAny>) -
             return Ok(Packed::Here(data));
         }
         // The parent has the main module that it names.
-        let (data, buffers) = pickled::dumps(value, false)?;
+        let (data, buffers) = pickled::dumps(value, false, told)?;
         pack(py, calls, data, &buffers)
     })
 }
@@ -321,6 +331,7 @@ fn send_error<'py>(
 
 /// A pickle as it is sent: itself, or what the record says of the segment that it is in.
 enum Packed<'py> {
+    Simple(Vec<u8>),
     Here(Bound<'py, PyBytes>),
     Large(Vec<u8>, Offer),
 }
@@ -351,6 +362,7 @@ impl Packed<'_> {
             worker.up.send(worker, py, up::RESULT, &[&head, body])
         };
         match self {
+            Self::Simple(body) => post(form::SIMPLE, &body),
             Self::Here(data) => post(form::PICKLE, data.as_bytes()),
             Self::Large(body, offer) => {
                 worker.up.show(py, &offer, &worker.link)?;
