@@ -11,7 +11,7 @@ from benchmarks.calls import END, consume, consume_many, echo, produce
 from benchmarks.contenders import BASELINE, CANDIDATE
 from benchmarks.pools import context, ours
 from benchmarks.row import Group, Run
-from benchmarks.values import CONTAINERS, LEFT, PLAIN, SPEAKING
+from benchmarks.values import CONTAINERS, LEFT, OWN, PLAIN, SPEAKING
 
 GROUP = Group("Processes: queues")
 SIMPLE_QUEUE, FASTER_FIFO = "SimpleQueue", "faster-fifo"
@@ -145,8 +145,16 @@ _add(
     goal=7,
 )
 _add(
+    "process_queue_own",
+    "Queue, one producer, one consumer, the same dict with an object of an own __reduce__",
+    partial(_one_to_one, item=OWN),
+    SIMPLE_QUEUE,
+    floor=4,
+    goal=7,
+)
+_add(
     "process_queue_left",
-    "Queue, one producer, one consumer, the same dict with an object of an own __reduce__, left to pickle",
+    "Queue, one producer, one consumer, the same dict with a list in two places, left to pickle",
     partial(_one_to_one, item=LEFT),
     SIMPLE_QUEUE,
     floor=4,

@@ -11,7 +11,7 @@ from benchmarks.calls import noop, same, share, work
 from benchmarks.contenders import BASELINE, CANDIDATE
 from benchmarks.pools import POOL, Processes, beside_a_burner, context, our_pool, processes
 from benchmarks.row import Group, Run
-from benchmarks.values import CONTAINERS, LEFT, PLAIN, SIMPLE, SPEAKING
+from benchmarks.values import CONTAINERS, LEFT, OWN, PLAIN, SIMPLE, SPEAKING
 
 GROUP = Group("Processes: a pool of two")
 BATCH = 500  # calls at a time
@@ -122,8 +122,16 @@ _add(
     goal=20,
 )
 _add(
+    "process_submit_all_own",
+    "submit all then results, the same dict with an object of an own __reduce__",
+    EXECUTORS,
+    _submit_all(same, OWN),
+    floor=12,
+    goal=20,
+)
+_add(
     "process_submit_all_left",
-    "submit all then results, the same dict with an object of an own __reduce__, left to pickle",
+    "submit all then results, the same dict with a list in two places, left to pickle",
     EXECUTORS,
     _submit_all(same, LEFT),
     floor=12,

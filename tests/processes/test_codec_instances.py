@@ -199,7 +199,7 @@ from test_codec_instances import *
 found = []
 sys.addaudithook(lambda event, args: found.append(args[1]) if event == "pickle.find_class" else None)
 queue = Queue()
-for value in [*PLAIN, Reduced(), Point]:
+for value in [*PLAIN, Reduced(), Point, [Point] * 100]:
     queue.put(value)
     queue.get()
 print(found)

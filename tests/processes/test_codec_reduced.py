@@ -33,6 +33,11 @@ class Mode(enum.Flag):
     WRITE = 2
 
 
+class Nested:
+    class Inner:
+        pass
+
+
 class Pair(NamedTuple):
     first: Any
     second: Any = None
@@ -123,12 +128,13 @@ UNPICKLED = [
     *(collections.deque([1, {2}]), collections.deque("abc", 2), Recent([3, []], 4), Stack([1, Stack()]), stacked()),
     *(collections.OrderedDict(b=1, a={2}), Table({1: Table(), "a": [2]})),
     *(collections.Counter("abca"), UUID(int=(1 << 128) - 1), 1 << 63, -(1 << 63) - 1, (1 << 2031) - 1, -(1 << 70)),
-    Slots,
+    *(Slots, int, [date, Colour, {"kind": Pair}], collections.defaultdict(list, a=[1]), collections.defaultdict(None)),
+    [collections.defaultdict(Slots, {1: collections.defaultdict(int)})],
 ]
 # These say what cannot be told here, or have reducers.
 PICKLED = [
-    *(1 + 2j, collections.defaultdict(list, a=[1]), {frozenset(range(100))}, timezone, Colour),
-    *(Mode.READ | Mode.WRITE, 1 << 2040, len),
+    *(1 + 2j, Nested.Inner, {frozenset(range(100))}, Mode.READ | Mode.WRITE, type(None), [int] * 100),
+    *(1 << 2040, len),
     *(collections.deque(range(100)), collections.OrderedDict.fromkeys(range(100)), itself()),
 ]
 
@@ -161,7 +167,7 @@ from test_codec_reduced import *
 found = []
 sys.addaudithook(lambda event, args: found.append(args) if event == "pickle.find_class" else None)
 queue = Queue()
-for values, pickled in (([value for value in UNPICKLED if value is not Slots], False), (PICKLED[:2], True)):
+for values, pickled in ((UNPICKLED, False), (PICKLED[:2], True)):
     for value in values:
         found.clear()
         queue.put(value)
@@ -183,6 +189,9 @@ def test_what_is_one_object_stays_one_where_that_can_be_seen(pool: ProcessPoolEx
     first, second, third = pool.submit(same, (one, one, {1})).result()
     assert first is second
     assert first is not third
+    for empty in ([], {}, set(), Stack(), Slots((), ())):
+        first, second = pool.submit(same, [empty, empty]).result()
+        assert first is second
     pair = Slots(1, None)
     pair.b = pair
     back = pool.submit(same, pair).result()

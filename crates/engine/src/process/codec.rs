@@ -18,6 +18,7 @@
 //! | 14 | object | length u16, module and name of its class with a zero between them, its `__dict__` as 11 |
 //! | 15 | object | flags u8 (1: by `__new__`, 2: with a state), class as for 14, what it is made of as 9, its state |
 //! | 16 | int of more than 64 bits | length u8, its bytes, signed |
+//! | 17 | class | named as for 14 |
 //!
 //! What a call's arguments are is said in `calls`. Strings are not made UTF-8: that would be kept with the object, and
 //! surrogates have none.
@@ -59,6 +60,7 @@ const ARRAY_BESIDE: u8 = 13;
 const INSTANCE: u8 = 14;
 const REDUCED: u8 = 15;
 const WIDE: u8 = 16;
+const CLASS: u8 = 17;
 
 /// A value as it stands in a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,6 +79,8 @@ enum Token<'a> {
     /// So many pairs.
     Dict(usize),
     Array(arrays::Array<'a>),
+    /// Where it is found.
+    Class(&'a [u8]),
     /// Where its class is found; its dict follows.
     Instance(&'a [u8]),
     /// How it is made, and where its class is found; what it is made of follows.
@@ -132,10 +136,14 @@ impl<'a> Token<'a> {
                 let (array, rest) = arrays::Array::read(*tag == ARRAY_BESIDE, rest)?;
                 (Self::Array(array), rest)
             }
-            INSTANCE => {
+            INSTANCE | CLASS => {
                 let (length, rest) = rest.split_first_chunk()?;
                 let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
-                (Self::Instance(name), rest)
+                let token = match *tag {
+                    CLASS => Self::Class(name),
+                    _ => Self::Instance(name),
+                };
+                (token, rest)
             }
             WIDE => {
                 let (length, rest) = rest.split_first()?;

@@ -4,7 +4,8 @@
 
 use super::names::{self, Kind, Name};
 use super::nested::{self, Beside, Keys, Walk};
-use super::{INSTANCE, Token, garbled};
+use super::{CLASS, INSTANCE, Token, garbled};
+use crate::shared::pickling;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -35,6 +36,21 @@ pub(super) fn put(object: &Bound<'_, PyAny>, name: &Name, to: &mut Vec<u8>, walk
             false
         }
     }
+}
+
+/// Appends a class, by its name. False: it has none by which a worker finds it, or the program has a reducer for its like.
+pub(super) fn put_class(class: &Borrowed<'_, '_, PyType>, to: &mut Vec<u8>) -> bool {
+    let Some(known) = names::of(class).filter(|known| known.name.is_of(class)) else {
+        return false;
+    };
+    let length = u16::try_from(known.name.text.len());
+    let (Ok(length), Ok(false)) = (length, pickling::has_reducer(class.get_type().as_any())) else {
+        return false;
+    };
+    to.push(CLASS);
+    to.extend_from_slice(&length.to_le_bytes());
+    to.extend_from_slice(&known.name.text);
+    true
 }
 
 /// The object of the class that `text` names, and what follows it in `rest`, which begins with its dict.

@@ -4,7 +4,7 @@
 //! a container or an array twice leaves all of it to pickle; that ends cycles, too. (Strings and numbers
 //! may be two objects afterwards.)
 
-use super::names::{self, Kind};
+use super::names::{self, Kind, Name};
 use super::{DICT, LIST, TEXT_1, TEXT_2, TEXT_4, TUPLE, Token};
 use super::{arrays, garbled, instances, read, reduced};
 use crate::held::Held;
@@ -97,9 +97,15 @@ impl Walk {
         self.values <= VALUES
     }
 
+    /// A container of so many values, which is not to be met again.
     pub(super) fn enter(&mut self, object: *mut PyObject, values: usize) -> bool {
+        self.enter_equal(values) && self.meet(object)
+    }
+
+    /// One that is as good as any that is equal.
+    pub(super) fn enter_equal(&mut self, values: usize) -> bool {
         self.depth += 1;
-        self.count(values) && self.depth <= DEEP && (values == 0 || self.meet(object))
+        self.count(values) && self.depth <= DEEP
     }
 
     /// All of the one that was entered last was simple.
@@ -143,7 +149,8 @@ pub(super) unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>, walk: &mut Wal
         let object = Borrowed::from_ptr(Python::assume_attached(), object);
         if class == &raw mut ffi::PyTuple_Type {
             let count = ffi::PyTuple_GET_SIZE(object.as_ptr());
-            if !walk.enter(object.as_ptr(), count.unsigned_abs()) {
+            // There is one empty tuple only.
+            if !walk.enter_equal(count.unsigned_abs()) || count > 0 && !walk.meet(object.as_ptr()) {
                 return false;
             }
             head(TUPLE, count.unsigned_abs(), to);
@@ -179,6 +186,9 @@ pub(super) unsafe fn put(object: *mut PyObject, to: &mut Vec<u8>, walk: &mut Wal
 
 /// Appends an object of another class. False: it is not simple.
 fn put_object(object: &Bound<'_, PyAny>, to: &mut Vec<u8>, walk: &mut Walk) -> bool {
+    if let Ok(class) = object.cast::<PyType>() {
+        return walk.count(1) && instances::put_class(&class.as_borrowed(), to);
+    }
     // SAFETY: an object keeps its class alive.
     let class =
         unsafe { Borrowed::from_ptr(object.py(), object.get_type_ptr().cast()).cast_unchecked::<PyType>() };
@@ -303,6 +313,7 @@ pub(super) fn make<'py, 'a>(
             rest = fill_dict(&dict, Keys::Any, count, rest, beside)?;
             dict.into_any()
         }
+        Token::Class(name) => Name::of_text(py, name)?.class(py)?.into_any(),
         Token::Instance(name) => {
             let (object, after) = instances::make(py, name, rest, beside)?;
             rest = after;

@@ -113,8 +113,11 @@ pub(super) fn put(
     to: &mut Vec<u8>,
     walk: &mut Walk,
 ) -> bool {
-    let values = usize::from(kind != Kind::Value);
-    if !walk.enter(object.as_ptr(), values) {
+    let is_new = match kind {
+        Kind::Value => walk.enter_equal(0),
+        _ => walk.enter(object.as_ptr(), 1),
+    };
+    if !is_new {
         return false;
     }
     match said(object, kind, to, walk) {
