@@ -1,7 +1,8 @@
 """The parent's side of one worker, in Python: speaks the records of docs/design/processes.md to a real worker process.
 
 A second implementation of the protocol, slow and simple, with which tests see each record as it comes, and send
-what no driver would.
+what no driver would. Words that both sides use are read and written as "@": else `struct` takes them byte for byte, and
+the other side might see half of one.
 """
 
 import ctypes
@@ -22,7 +23,7 @@ RING = 256 << 10
 PAGE = 4096
 TAIL, HEAD, BELL, ROOM = 0, 64, 128, 192
 CALL, FUNCTION, FORGET, RETIRE = 1, 2, 3, 4
-RESULT, STARTED, READY, UNFIT, OUTPUT, LOG = 1, 2, 3, 4, 5, 6
+RESULT, STARTED, READY, UNFIT, OUTPUT, LOG, LOADS = 1, 2, 3, 4, 5, 6, 7
 SIMPLE, PICKLE = 0, 1
 FREE, QUEUED, CLAIMED, WITHDRAWN = 0, 1, 2, 3
 SECONDS = 20
@@ -149,7 +150,7 @@ class Parent:
 
     def word(self, at: int, of: int = 0) -> int:
         """A u64 of the control of ring `of` (0 down, 1 up), or of the board (2)."""
-        return int(struct.unpack_from("<Q", self.maps[of], at)[0])
+        return int(struct.unpack_from("@Q", self.maps[of], at)[0])
 
     def push(self, kind: int, body: bytes) -> None:
         """Appends a record."""
@@ -161,9 +162,9 @@ class Parent:
         for at, byte in enumerate(record, self.tail):
             down[PAGE + at % RING] = byte
         self.tail += len(record)
-        struct.pack_into("<Q", down, TAIL, self.tail)
-        if struct.unpack_from("<I", down, BELL)[0]:
-            struct.pack_into("<I", down, BELL, 0)
+        struct.pack_into("@Q", down, TAIL, self.tail)
+        if struct.unpack_from("@I", down, BELL)[0]:
+            struct.pack_into("@I", down, BELL, 0)
             address = ctypes.addressof(ctypes.c_char.from_buffer(down)) + BELL
             _libc.syscall(202 if os.uname().machine == "x86_64" else 98, ctypes.c_void_p(address), 1, 1)
 
@@ -176,7 +177,7 @@ class Parent:
     def slot(self, sequence: int, state: int) -> None:
         """Writes a slot of the board."""
         word = (sequence << 2 | state) & 0xFFFFFFFF
-        struct.pack_into("<I", self.maps[2], 128 + sequence % 512 * 4, word)
+        struct.pack_into("@I", self.maps[2], 128 + sequence % 512 * 4, word)
 
     def call(self, fn: Any, *args: Any, flags: int = 0, task: int = 0, state: int = QUEUED) -> int:
         """Sends a call: of a function's number, or of what can be called; its task."""
@@ -210,9 +211,9 @@ class Parent:
         length, kind = struct.unpack("<II", read(self.head, 8))
         body = read(self.head + 8, length)
         self.head += (8 + length + 7) // 8 * 8
-        struct.pack_into("<Q", up, HEAD, self.head)
-        if struct.unpack_from("<I", up, ROOM)[0]:
-            struct.pack_into("<I", up, ROOM, 0)  # it looks by itself every half second
+        struct.pack_into("@Q", up, HEAD, self.head)
+        if struct.unpack_from("@I", up, ROOM)[0]:
+            struct.pack_into("@I", up, ROOM, 0)  # it looks by itself every half second
         return Record(kind, body)
 
     def result(self, seconds: float = SECONDS) -> Result:

@@ -100,8 +100,23 @@ def test_more_deaths_than_may_be_break_the_pool():
             pool.submit(square, 3)
 
 
+class SlowToLoad:
+    """An argument that takes 0.6 s to be unpickled, as one whose module imports much."""
+
+    def __reduce__(self):
+        return time.sleep, (0.6,)
+
+
+def test_what_is_loaded_before_a_call_is_not_counted():
+    with ProcessPoolExecutor(1, timeout=0.5) as pool:
+        assert pool.submit(repr, [SlowToLoad()] * 100).result(timeout=30) == repr([None] * 100)
+        assert pool.submit(nap, 0.01).result(timeout=30) == 0.01
+        with pytest.raises(TaskTimeout):
+            pool.submit(nap, 60).result(timeout=30)
+
+
 def test_what_the_pool_itself_ends_is_no_death():
-    with ProcessPoolExecutor(1, max_deaths=0, max_tasks_per_child=1, timeout=0.3) as pool:
+    with ProcessPoolExecutor(1, max_deaths=0, max_tasks_per_child=1, timeout=1) as pool:
         assert [pool.submit(square, number).result(timeout=30) for number in range(3)] == [0, 1, 4]
         assert isinstance(pool.submit(sleep_through, 60).exception(timeout=30), TaskTimeout)
         assert pool.submit(square, 3).result(timeout=30) == 9

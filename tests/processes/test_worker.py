@@ -15,6 +15,7 @@ import pytest
 
 from plait._processes.worker import TaskInterrupted
 from tests.processes.ring_parent import (
+    LOADS,
     LOG,
     OUTPUT,
     QUEUED,
@@ -94,8 +95,16 @@ def test_a_withdrawn_record_is_passed_by():
 def test_it_says_when_it_starts_if_asked():
     with Parent().ready() as parent:
         task = parent.call(parent.function(echo), flags=1)
+        assert parent.pop() == (LOADS, struct.pack("<Q", task))
         assert parent.pop() == (STARTED, struct.pack("<Q", task))
         assert parent.value() == ()
+        task = parent.call(1, 2, flags=1)
+        assert parent.pop() == (STARTED, struct.pack("<Q", task))
+        assert parent.value() == (2,)
+        task = parent.call(1, object, flags=1)
+        assert parent.pop() == (LOADS, struct.pack("<Q", task))
+        assert parent.pop() == (STARTED, struct.pack("<Q", task))
+        assert parent.result().how == 0
 
 
 def test_what_a_call_raises_has_its_traceback_as_cause():

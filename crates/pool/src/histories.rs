@@ -202,6 +202,12 @@ impl World {
         } else if let Some(task) = process.ring.pop_front() {
             process.runs = Some(task);
             *self.begun.entry(task).or_default() += 1;
+            if self.dice.roll(4) == 0 {
+                self.stage
+                    .policy
+                    .loads(worker, task, self.now, &mut self.stage.out);
+                self.now += self.dice.roll(5);
+            }
             self.stage
                 .policy
                 .started(worker, task, self.now, &mut self.stage.out);

@@ -43,6 +43,7 @@ mod slab;
 pub mod task;
 #[cfg(test)]
 mod tests;
+mod timing;
 pub mod worker;
 
 pub use policy::{Action, Cancelling, Policy, Settings};

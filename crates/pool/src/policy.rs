@@ -73,7 +73,7 @@ pub struct Policy {
     pub(crate) workers: Slab<Worker>,
     pub(crate) line: Line,
     /// When to look at a task again. Entries of what is over are passed by.
-    alarms: BinaryHeap<Reverse<(Nanos, TaskId)>>,
+    pub(crate) alarms: BinaryHeap<Reverse<(Nanos, TaskId)>>,
     /// The worker that was given something last: asked first, since it is awake and its caches are warm.
     pub(crate) last: Option<WorkerId>,
     turn: u64,
@@ -135,26 +135,6 @@ impl Policy {
             its.life = Life::Up;
             self.stillborn = 0;
             self.place(out);
-        }
-    }
-
-    /// The worker has begun with a task. Has to be reported for tasks with a timeout, may be for others.
-    pub fn started(&mut self, worker: WorkerId, task: TaskId, now: Nanos, out: &mut Vec<Action>) {
-        let Some(its) = self.tasks.get_mut(task.0) else {
-            return;
-        };
-        let unwanted = its.place == Place::Withdrawing(worker);
-        if its.place != Place::Leased(worker) && !unwanted {
-            return;
-        }
-        its.place = Place::Running(worker);
-        if let Some(timeout) = its.call.timeout {
-            let at = now.saturating_add(timeout);
-            its.deadline = Some(at);
-            self.alarms.push(Reverse((at, task)));
-        }
-        if unwanted {
-            self.stop(task, Sentence::Unwanted, now, out);
         }
     }
 
@@ -268,35 +248,6 @@ impl Policy {
         }
     }
 
-    /// When [`tick`](Self::tick) is due.
-    #[must_use]
-    pub fn next_alarm(&self) -> Option<Nanos> {
-        self.alarms.peek().map(|Reverse((at, _))| *at)
-    }
-
-    /// The time has come.
-    pub fn tick(&mut self, now: Nanos, out: &mut Vec<Action>) {
-        while let Some(&Reverse((at, task))) = self.alarms.peek()
-            && at <= now
-        {
-            self.alarms.pop();
-            let Some(its) = self.tasks.get(task.0) else {
-                continue;
-            };
-            let Place::Running(worker) = its.place else {
-                continue;
-            };
-            if its.deadline != Some(at) {
-                continue; // Of an attempt before this one.
-            }
-            match its.sentence {
-                None => self.stop(task, Sentence::Late, now, out),
-                // It had its grace.
-                Some(_) => self.kill(worker, out),
-            }
-        }
-    }
-
     /// Whether it takes no more calls because no worker can be had.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -360,22 +311,6 @@ impl Policy {
             its.life = Life::Retired;
             out.push(Action::Retire(worker));
         }
-    }
-
-    /// Asks a running task to stop; its worker is killed if it has not when the grace is over.
-    fn stop(&mut self, task: TaskId, why: Sentence, now: Nanos, out: &mut Vec<Action>) {
-        let Some(its) = self.tasks.get_mut(task.0) else {
-            return;
-        };
-        let Place::Running(worker) = its.place else { return };
-        if its.sentence.is_some() {
-            return;
-        }
-        let at = now.saturating_add(self.settings.grace);
-        its.sentence = Some(why);
-        its.deadline = Some(at);
-        self.alarms.push(Reverse((at, task)));
-        out.push(Action::Interrupt(worker, task));
     }
 
     pub(crate) fn kill(&mut self, worker: WorkerId, out: &mut Vec<Action>) {

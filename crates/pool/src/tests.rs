@@ -35,7 +35,7 @@ impl Stage {
     }
 
     /// Submits a task, and brings up the worker that is started for it.
-    fn with_worker(call: Call) -> (Self, TaskId, WorkerId) {
+    pub(crate) fn with_worker(call: Call) -> (Self, TaskId, WorkerId) {
         let one = Settings {
             workers: 1,
             ..SETTINGS
@@ -124,42 +124,6 @@ impl Stage {
         assert_eq!(self.policy.workers(), 1);
         self.policy.only_worker()
     }
-}
-
-#[test]
-fn a_late_task_is_interrupted_then_its_worker_killed_and_its_death_settles_it() {
-    let (mut stage, task, worker) = Stage::with_worker(Call {
-        timeout: Some(50),
-        retries: 9,
-        ..Call::default()
-    });
-    stage.policy.started(worker, task, 1000, &mut stage.out);
-    assert_eq!(stage.policy.next_alarm(), Some(1050));
-    stage.policy.tick(1049, &mut stage.out);
-    assert_eq!(stage.actions(), []);
-    stage.policy.tick(1050, &mut stage.out);
-    assert_eq!(stage.actions(), [Action::Interrupt(worker, task)]);
-    stage.policy.tick(1150, &mut stage.out);
-    assert_eq!(stage.actions(), [Action::Kill(worker)]);
-    stage.policy.died(worker, Some(task), &mut stage.out);
-    assert_eq!(stage.actions(), [Action::Settle(task, Verdict::TimedOut)]);
-}
-
-#[test]
-fn a_late_task_that_heeds_the_interruption_costs_no_worker() {
-    let (mut stage, task, worker) = Stage::with_worker(Call {
-        timeout: Some(50),
-        ..Call::default()
-    });
-    stage.policy.started(worker, task, 0, &mut stage.out);
-    stage.policy.tick(50, &mut stage.out);
-    stage.actions();
-    assert!(!stage.policy.finished(worker, task, 60, &mut stage.out));
-    assert_eq!(stage.actions(), [Action::Settle(task, Verdict::TimedOut)]);
-    stage.policy.tick(1000, &mut stage.out);
-    assert_eq!(stage.actions(), []);
-    let next = stage.submit(Call::default());
-    assert_eq!(stage.actions(), [Action::Send(worker, next)]);
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub mod up {
     pub const OUTPUT: u32 = 5;
     /// A pickled `LogRecord`.
     pub const LOG: u32 = 6;
+    /// The task (u64) whose function or arguments are about to be unpickled, which may import what takes long.
+    pub const LOADS: u32 = 7;
 }
 
 /// How a value is written.
@@ -47,7 +49,7 @@ pub mod form {
     pub const SEGMENT: u8 = 2;
 }
 
-/// A flag of a call: the worker says when it starts.
+/// A flag of a call: the worker says when it starts, and before that when it loads what the call needs.
 pub const SAY_STARTED: u8 = 1;
 /// A flag of a call: large values are to be copies that can be written to.
 pub const COPY: u8 = 2;

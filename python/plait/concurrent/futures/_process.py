@@ -95,7 +95,8 @@ class ProcessPoolExecutor(ProcessPoolCore, _StdlibExecutor, metaclass=_Standing)
 
     Beyond the standard library, and keyword-only:
     retries: so many times a call whose process died is made again, elsewhere. timeout: in seconds; a call that runs
-    longer is stopped and fails with TaskTimeout. memory_limit: in bytes, for each process; the call that exceeds it
+    longer is stopped and fails with TaskTimeout (what its process imports for it first is not counted, up to a minute).
+    memory_limit: in bytes, for each process; the call that exceeds it
     fails with MemoryLimitExceeded. max_deaths: so many processes may die (crash, or be killed by others than the pool);
     with one more the pool is broken, and everything that is not done fails. 0 is the standard library's rule.
     finalizer, finargs: called last in each process that ends in good order. copy: arrays that come through shared

@@ -80,12 +80,16 @@ impl Inside {
     fn record(&mut self, id: WorkerId, tag: u32, bytes: &[u8], now: Nanos, news: &mut News) -> bool {
         match tag {
             up::RESULT => self.result(id, bytes, now, news),
-            up::STARTED => {
+            up::STARTED | up::LOADS => {
                 let Some((task, [])) = read_u64(bytes) else {
                     return false;
                 };
-                self.policy
-                    .started(id, TaskId::from_bits(task), now, &mut self.out);
+                let task = TaskId::from_bits(task);
+                if tag == up::STARTED {
+                    self.policy.started(id, task, now, &mut self.out);
+                } else {
+                    self.policy.loads(id, task, now, &mut self.out);
+                }
                 true
             }
             up::READY => {

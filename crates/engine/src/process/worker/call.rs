@@ -105,6 +105,12 @@ impl<'py> Calls<'py> {
             arena: Arena::new(Limits::default()),
         })
     }
+
+    /// Whether nothing has to be unpickled before a call begins.
+    fn is_loaded(&self, head: &CallHead) -> bool {
+        head.form == form::SIMPLE
+            && matches!(self.functions.all.get(&head.function), Some(Function::There(_)))
+    }
 }
 
 /// Where a call went wrong, as the hook is told.
@@ -130,11 +136,12 @@ pub fn answer<'py>(
         return Ok(());
     }
     worker.board.set_running(head.task);
+    // Always before anything is unpickled, which may never end.
+    let loads = head.flags & SAY_STARTED != 0 && !calls.is_loaded(head);
     if head.flags & SAY_STARTED != 0 {
-        let task = head.task.to_le_bytes();
-        worker.up.send(worker, py, up::STARTED, &[&task])?;
+        say(worker, py, head, if loads { up::LOADS } else { up::STARTED })?;
     }
-    let made = make(worker, py, calls, head, arguments);
+    let made = make(worker, py, calls, head, arguments, loads);
     worker.current.store(0, Ordering::Relaxed);
     if worker.is_forked() {
         return Ok(());
@@ -170,6 +177,12 @@ pub fn answer<'py>(
     Ok(())
 }
 
+/// Tells the parent how far a call with a timeout is.
+#[cold]
+fn say(worker: &ProcessWorker, py: Python<'_>, head: &CallHead, kind: u32) -> PyResult<()> {
+    worker.up.send(worker, py, kind, &[&head.task.to_le_bytes()])
+}
+
 #[inline]
 fn make<'py>(
     worker: &ProcessWorker,
@@ -177,19 +190,26 @@ fn make<'py>(
     calls: &mut Calls<'py>,
     head: &CallHead,
     arguments: &[u8],
+    loads: bool,
 ) -> Made<'py> {
     let unread = |error| (ARGUMENTS, error);
+    let begin = || {
+        if loads {
+            say(worker, py, head, up::STARTED)?;
+        }
+        worker.begin(py, head.task)
+    };
     if head.form == form::SIMPLE {
         let mut arguments = codec::decode_call(py, arguments).map_err(unread)?;
         let function = calls
             .functions
             .get(py, &calls.hooks, head.function)
             .map_err(unread)?;
-        worker.begin(py, head.task).map_err(|error| (CALL, error))?;
+        begin().map_err(|error| (CALL, error))?;
         return arguments.call(&function).map_err(|error| (CALL, error));
     }
     let unpickled = unpickle(worker, py, calls, head, arguments).map_err(unread)?;
-    worker.begin(py, head.task).map_err(|error| (CALL, error))?;
+    begin().map_err(|error| (CALL, error))?;
     let called = match unpickled {
         Unpickled::Simple(function, mut arguments) => arguments.call(&function),
         Unpickled::Objects(function, args, keywords) => function.call(args, keywords.as_ref()),
