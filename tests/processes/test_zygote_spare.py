@@ -15,6 +15,7 @@ import pytest
 
 from plait._processes import start
 from plait.concurrent.futures import ProcessPoolExecutor
+from plait.multiprocessing import Pool
 
 
 def children(pid: int) -> list[int]:
@@ -49,6 +50,41 @@ def zygote() -> Iterator[int]:
         start._zygote = before
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def slow_zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    """One that takes a second for each fork, and has a spare."""
+    (tmp_path / "slow_forks.py").write_text("import os, time\nos.register_at_fork(before=lambda: time.sleep(1))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(start, "_preload", ["slow_forks"])
+    zygote: int = request.getfixturevalue("zygote")
+    until(lambda: children(zygote))
+    return zygote
+
+
+def test_a_new_pool_has_its_first_results_while_the_other_workers_are_made(slow_zygote: int) -> None:
+    (spare,) = children(slow_zygote)
+    with Pool(2) as pool:
+        assert pool.apply(os.getpid) == spare
+        assert children(slow_zygote) == [spare]
+        assert len({process.pid for process in pool._pool} | {spare}) == 2  # who asks for them waits for them
+    assert not pool._pool
+
+
+def test_a_pool_that_ends_while_workers_are_made_leaves_none(slow_zygote: int) -> None:
+    with Pool(2) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+    assert not pool._pool
+    assert len(children(slow_zygote)) <= 1  # the next spare
+
+
+def test_workers_that_a_killed_zygote_was_about_to_make_come_from_another(slow_zygote: int) -> None:
+    with Pool(2) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+        os.kill(slow_zygote, signal.SIGKILL)
+        assert pool.map(abs, range(-100, 0), 1) == list(range(100, 0, -1))
+        assert len({process.pid for process in pool._pool}) == 2
 
 
 def test_the_next_worker_is_there_already(zygote: int) -> None:

@@ -128,6 +128,16 @@ pub fn watch(poller: BorrowedFd<'_>, fd: BorrowedFd<'_>, source: Source) -> Resu
 pub fn spawn(driver: &Arc<Driver>) {
     driver.role.lock().unwrap_or_else(PoisonError::into_inner).threads += 1;
     let its = Arc::clone(driver);
+    if let Err(error) = thread(move || its.read()) {
+        driver.break_up(format!("the pool's thread could not be started: {error}"));
+    }
+}
+
+/// Starts a thread of a pool.
+///
+/// # Errors
+/// The system's.
+pub fn thread(work: impl FnOnce() + Send + 'static) -> Result<()> {
     // Signals are for the threads of the program: this one hears none.
     let mut before: libc::sigset_t = unmasked();
     // SAFETY: both sets are ours and alive.
@@ -138,14 +148,12 @@ pub fn spawn(driver: &Arc<Driver>) {
     }
     let started = std::thread::Builder::new()
         .name("plait-pool".to_owned())
-        .spawn(move || its.read());
+        .spawn(work);
     // SAFETY: as above.
     unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
     }
-    if let Err(error) = started {
-        driver.break_up(format!("the pool's thread could not be started: {error}"));
-    }
+    started.map(drop)
 }
 
 fn unmasked() -> libc::sigset_t {

@@ -2,7 +2,8 @@
 //!
 //! The policy asks for a worker; whoever is attached next has the starter make it, so that `submit` returns when the worker
 //! that it wanted is there. One that cannot be started counts as one that died at once. A zygote is asked for all that are
-//! wanted before the first is waited for; others make one after the other, since a fork takes along what is open.
+//! wanted before the first is waited for, and a new pool goes on when that one is there: a thread waits for the others
+//! ([`Driver::bear_meanwhile`]). Other starters make one after the other, since a fork takes along what is open.
 //! The reader has plait's zygote make one without the interpreter, which another thread may keep for itself.
 
 use super::Driver;
@@ -16,6 +17,7 @@ use plait_pool::WorkerId;
 use plait_proc::link::Link;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,8 +54,6 @@ impl Driver {
         inside.carry_out(clock::now(), &mut news);
         drop(guard);
         self.serve_starts(Some(py));
-        // The reader may have taken some of them upon itself.
-        self.wait_for_starts(py, 1);
         let mut inside = self.inside.lock();
         inside.starting -= 1;
         let error = inside.start_error.take();
@@ -81,16 +81,42 @@ impl Driver {
             if wanted.is_empty() {
                 break;
             }
-            let mut ask = |id| (id, Begun::ask(py, starter.as_deref(), &mut prepared));
+            let mut ask = |id| (id, Begun::ask(py, starter.as_ref(), &mut prepared));
             let asked: Vec<_> = wanted.into_iter().map(&mut ask).collect();
-            for (id, begun) in asked {
-                self.enter(py, id, begun.and_then(|begun| self.bear(py, id, begun)));
+            let is_new = !self.reader_is_there.load(Ordering::Acquire);
+            let mut others = VecDeque::new();
+            for (at, (id, begun)) in asked.into_iter().enumerate() {
+                match begun {
+                    Ok(begun) if is_new && at > 0 => others.push_back((id, begun)),
+                    begun => self.enter(py, id, begun.and_then(|begun| self.bear(py, id, begun))),
+                }
+            }
+            if !others.is_empty() {
+                self.bear_meanwhile(others);
             }
         }
         if !self.reader_is_there.swap(true, Ordering::AcqRel) {
             reader::spawn(self);
         }
         self.wake_if_over();
+    }
+
+    /// Waits, in a thread of its own, for the workers of a new pool that were asked for beside the first, which has its calls
+    /// meanwhile. (Not in the reader: it is the one to hear that the first is up.)
+    fn bear_meanwhile(self: &Arc<Self>, others: VecDeque<(WorkerId, Begun)>) {
+        self.begun.lock().extend(others);
+        let its = Arc::clone(self);
+        if reader::thread(move || its.bear_others()).is_err() {
+            self.bear_others();
+        }
+    }
+
+    fn bear_others(self: &Arc<Self>) {
+        loop {
+            let next = self.begun.lock().pop_front();
+            let Some((id, begun)) = next else { return };
+            self.enter(None, id, self.bear(None, id, begun));
+        }
     }
 
     /// Enters a worker that was made, or why it was not.
@@ -159,7 +185,7 @@ impl Driver {
         starter.as_ref().is_some_and(|starter| starter.can_detach())
     }
 
-    fn bear(&self, py: Option<Python<'_>>, id: WorkerId, begun: Begun<'_>) -> PyResult<Worker> {
+    fn bear(&self, py: Option<Python<'_>>, id: WorkerId, begun: Begun) -> PyResult<Worker> {
         let Begun {
             starter,
             link,
@@ -213,8 +239,8 @@ impl Driver {
 
 /// A worker that a starter has been asked for.
 #[derive(Debug)]
-struct Begun<'a> {
-    starter: &'a Starter,
+pub struct Begun {
+    starter: Arc<Starter>,
     link: Link,
     theirs: OwnedFd,
     stderr: OwnedFd,
@@ -222,9 +248,9 @@ struct Begun<'a> {
     asked: Asked,
 }
 
-impl<'a> Begun<'a> {
+impl Begun {
     /// Asks; `prepared`: the starter knows what workers are to inherit now.
-    fn ask(py: Option<Python<'_>>, starter: Option<&'a Starter>, prepared: &mut bool) -> PyResult<Self> {
+    fn ask(py: Option<Python<'_>>, starter: Option<&Arc<Starter>>, prepared: &mut bool) -> PyResult<Self> {
         let starter = starter.ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
         let (link, theirs) = Link::pair()?;
         let (stderr, their_stderr) = pipe()?;
@@ -239,7 +265,7 @@ impl<'a> Begun<'a> {
             None => starter.ask_detached(theirs.as_fd(), their_stderr.as_fd())?,
         };
         Ok(Self {
-            starter,
+            starter: Arc::clone(starter),
             link,
             theirs: theirs.into(),
             stderr,
