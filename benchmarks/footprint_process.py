@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.calls import length, noop
+from benchmarks.contenders import CANDIDATE
 from benchmarks.footprint import Footprint
-from benchmarks.pools import POOL, executor, needs_numpy, processes
+from benchmarks.pools import POOL, context, executor, needs_numpy, ours, processes
 
 GROUP = "Processes: start, idleness, memory"
 LARGE = 100_000_000
@@ -33,6 +34,13 @@ FOOTPRINTS = {
             floor=10,
             goal=25,
             others={"fork": 1},
+        ),
+        _row(
+            "process-start-eight",
+            "first result of a multiprocessing.Pool of eight, not the first pool",
+            "ms",
+            floor=10,
+            order={"count": 8},
         ),
         _row("process-start-cold", "the first pool's first result", "ms", "fork", floor=2, goal=8, rounds=5),
         _row(
@@ -65,6 +73,10 @@ def measure(order: dict[str, object]) -> float:
         case "process-start":
             _start(name)
             return statistics.median(_start(name) for _ in range(5))
+        case "process-start-eight":
+            count = int(str(order["count"]))
+            _start_pool(name, count)
+            return statistics.median(_start_pool(name, count) for _ in range(5))
         case "process-start-cold":
             return _start(name)
         case "process-after-idleness":
@@ -85,6 +97,15 @@ def _start(name: str) -> float:
     begin = time.perf_counter()
     with make() as pool:
         pool.submit(noop).result()
+        return 1e3 * (time.perf_counter() - begin)
+
+
+def _start_pool(name: str, count: int) -> float:
+    """As `_start`, of a pool that starts all its processes at once."""
+    make = ours("Pool") if name == CANDIDATE else context().Pool
+    begin = time.perf_counter()
+    with make(count) as pool:
+        pool.apply(noop)
         return 1e3 * (time.perf_counter() - begin)
 
 

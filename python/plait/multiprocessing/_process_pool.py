@@ -50,7 +50,8 @@ def _end(crew: Crew, feeds: Feeds) -> None:
 class Pool(Calls, metaclass=_Standing):
     """A pool of processes; as `multiprocessing.Pool`.
 
-    processes: how many, by default as many as there are CPUs; all are started at once. initializer, initargs: called
+    processes: how many, by default as many as there are CPUs; the first is there when this returns, the others come
+    within milliseconds (all are there if a start method of `multiprocessing` is used). initializer, initargs: called
     first in each process; if it raises, the pool's calls get BrokenProcessPool. maxtasksperchild: a process that has
     made so many calls (chunks, of map) is replaced.
     context: a context of `multiprocessing` that starts the processes. By default plait's zygote does, or the start

@@ -2,12 +2,12 @@
 //!
 //! The policy asks for a worker; whoever is attached next has the starter make it, so that `submit` returns when the worker
 //! that it wanted is there. One that cannot be started counts as one that died at once. A zygote is asked for all that are
-//! wanted before the first is waited for, and a new pool goes on when that one is there: a thread waits for the others
-//! ([`Driver::bear_meanwhile`]). Other starters make one after the other, since a fork takes along what is open.
+//! wanted before the first is waited for. Of a new pool the first is started by its caller, who goes on then, and the others by
+//! a thread. Other starters make one after the other, since a fork takes along what is open.
 //! The reader has plait's zygote make one without the interpreter, which another thread may keep for itself.
 
 use super::Driver;
-use super::inside::News;
+use super::inside::{Inside, News};
 use super::worker::{Process, Shared, Worker};
 use crate::door;
 use crate::process::reader::{self, Source};
@@ -17,10 +17,14 @@ use plait_pool::WorkerId;
 use plait_proc::link::Link;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// So long the first worker of a new pool has the processors for itself and its caller, before the zygote forks the others: a
+/// fork takes as long as all that a worker does until its first call, and the zygote is woken on its caller's processor.
+const HEAD_START: Duration = Duration::from_micros(300);
 
 impl Driver {
     /// A call cannot be sent: a worker is started for it even so, as the standard library does, for programs that count on it.
@@ -40,11 +44,17 @@ impl Driver {
         }
     }
 
-    /// Starts all workers that there may be.
+    /// Starts all workers that there may be. Where a zygote makes them they come by and by, the first of them at once: whoever has
+    /// opened the pool goes on with that one.
     ///
     /// # Errors
     /// What the last one raised that could not be started.
     pub fn start_all(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let has_zygote = self
+            .starter
+            .lock()
+            .as_ref()
+            .is_some_and(|starter| !starter.needs_python());
         let mut news = News::default();
         let mut guard = self.inside.lock();
         let inside = &mut *guard;
@@ -52,12 +62,27 @@ impl Driver {
         inside.starting += 1;
         inside.policy.fill(&mut inside.out);
         inside.carry_out(clock::now(), &mut news);
+        if has_zygote && inside.starts.len() > 1 {
+            inside.later = inside.starts.split_off(1);
+            inside.starting += inside.later.len();
+        }
         drop(guard);
         self.serve_starts(Some(py));
         let mut inside = self.inside.lock();
         inside.starting -= 1;
         let error = inside.start_error.take();
+        let has_later = !inside.later.is_empty();
         drop(inside);
+        if has_later {
+            let its = Arc::clone(self);
+            let late = move || {
+                std::thread::sleep(HEAD_START);
+                its.start_later();
+            };
+            if reader::thread(late).is_err() {
+                self.start_later();
+            }
+        }
         self.wake_if_over();
         error.map_or(Ok(()), Err)
     }
@@ -74,6 +99,13 @@ impl Driver {
         let mut prepared = false;
         loop {
             let mut inside = self.inside.lock();
+            if inside.policy.is_broken() {
+                let mut news = News::default();
+                inside.call_off_starts(&mut news);
+                drop(inside);
+                let _: News = self.after(news);
+                break;
+            }
             let count = inside.starts.len().min(most);
             let wanted: Vec<WorkerId> = inside.starts.drain(..count).collect();
             inside.starting += count;
@@ -83,16 +115,8 @@ impl Driver {
             }
             let mut ask = |id| (id, Begun::ask(py, starter.as_ref(), &mut prepared));
             let asked: Vec<_> = wanted.into_iter().map(&mut ask).collect();
-            let is_new = !self.reader_is_there.load(Ordering::Acquire);
-            let mut others = VecDeque::new();
-            for (at, (id, begun)) in asked.into_iter().enumerate() {
-                match begun {
-                    Ok(begun) if is_new && at > 0 => others.push_back((id, begun)),
-                    begun => self.enter(py, id, begun.and_then(|begun| self.bear(py, id, begun))),
-                }
-            }
-            if !others.is_empty() {
-                self.bear_meanwhile(others);
+            for (id, begun) in asked {
+                self.enter(py, id, begun.and_then(|begun| self.bear(py, id, begun)));
             }
         }
         if !self.reader_is_there.swap(true, Ordering::AcqRel) {
@@ -101,21 +125,19 @@ impl Driver {
         self.wake_if_over();
     }
 
-    /// Waits, in a thread of its own, for the workers of a new pool that were asked for beside the first, which has its calls
-    /// meanwhile. (Not in the reader: it is the one to hear that the first is up.)
-    fn bear_meanwhile(self: &Arc<Self>, others: VecDeque<(WorkerId, Begun)>) {
-        self.begun.lock().extend(others);
-        let its = Arc::clone(self);
-        if reader::thread(move || its.bear_others()).is_err() {
-            self.bear_others();
-        }
-    }
-
-    fn bear_others(self: &Arc<Self>) {
+    /// Starts the other workers of a new pool.
+    ///
+    /// One after the other: if the pool ends meanwhile, those that are left are called off.
+    fn start_later(self: &Arc<Self>) {
         loop {
-            let next = self.begun.lock().pop_front();
-            let Some((id, begun)) = next else { return };
-            self.enter(None, id, self.bear(None, id, begun));
+            let mut inside = self.inside.lock();
+            let Some(id) = inside.later.pop_front() else {
+                return;
+            };
+            inside.starting -= 1;
+            inside.starts.push_back(id);
+            drop(inside);
+            self.serve_starts(None);
         }
     }
 
@@ -175,7 +197,7 @@ impl Driver {
     /// Waits, a moment at a time, until no worker is being started by another thread; `own` of those counted are the caller's.
     pub fn wait_for_starts(&self, py: Python<'_>, own: usize) {
         while self.inside.lock().starting > own {
-            door::detached(py, || std::thread::sleep(std::time::Duration::from_micros(200)));
+            door::detached(py, || std::thread::sleep(Duration::from_micros(200)));
         }
     }
 
@@ -237,9 +259,19 @@ impl Driver {
     }
 }
 
+impl Inside {
+    /// Nobody needs the workers that are to be started.
+    fn call_off_starts(&mut self, news: &mut News) {
+        for id in std::mem::take(&mut self.starts) {
+            self.policy.died(id, None, &mut self.out);
+        }
+        self.carry_out(clock::now(), news);
+    }
+}
+
 /// A worker that a starter has been asked for.
 #[derive(Debug)]
-pub struct Begun {
+struct Begun {
     starter: Arc<Starter>,
     link: Link,
     theirs: OwnedFd,

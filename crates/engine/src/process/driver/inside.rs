@@ -93,6 +93,8 @@ pub struct Inside {
     pub starts: VecDeque<WorkerId>,
     /// So many are being started at this moment.
     pub starting: usize,
+    /// Those of them that a thread will take up.
+    pub later: VecDeque<WorkerId>,
     /// Workers whose processes have ended: to be buried, attached.
     pub dead: Vec<WorkerId>,
     pub soon: Line<Soon>,
@@ -132,6 +134,7 @@ impl Inside {
             remains: Vec::new(),
             starts: VecDeque::new(),
             starting: 0,
+            later: VecDeque::new(),
             dead: Vec::new(),
             soon: Line::default(),
             records: Line::default(),

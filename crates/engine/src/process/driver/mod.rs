@@ -47,12 +47,11 @@ use inside::{Inside, News};
 use job::{Body, Job};
 use plait_core::clock::{self, Nanos};
 use plait_core::{EventWord, Latch, Spin, fork};
-use plait_pool::{Call, Policy, TaskId, WorkerId};
+use plait_pool::{Call, Policy, TaskId};
 use plait_ring::Offer;
 use plait_ring::arena::{Arena, Limits};
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -105,8 +104,6 @@ pub struct Driver {
     pub spin: Spin,
     pub patience: help::Patience,
     pub starter: Latch<Option<Arc<Starter>>>,
-    /// Workers of a new pool that its starter has been asked for, and that a thread waits for.
-    pub begun: Latch<VecDeque<(WorkerId, birth::Begun)>>,
     /// Whether workers have not run the program's main module, so that what it defines travels by value.
     pub by_value: bool,
     pub hello: Vec<u8>,
@@ -171,7 +168,6 @@ impl Driver {
             patience: help::Patience::default(),
             by_value: !starter.needs_python(),
             starter: Latch::new(Some(Arc::new(starter))),
-            begun: Latch::new(VecDeque::new()),
             hello,
             arena: Arena::new(Limits::default()),
             sleeps_until: AtomicU64::new(0),
