@@ -49,6 +49,20 @@ impl Policy {
         }
     }
 
+    /// Whether workers that have not begun are of no use any more.
+    #[must_use]
+    pub fn needs_no_more(&self) -> bool {
+        self.broken || self.closed && self.tasks.len() == 0
+    }
+
+    /// The worker has not been asked for, and is not to be: [`needs_no_more`](Self::needs_no_more).
+    pub fn call_off(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+        if let Some(its) = self.workers.get_mut(worker.0) {
+            (its.life, its.excused) = (Life::Retired, true); // It counts as no death.
+        }
+        self.died(worker, None, out);
+    }
+
     /// The worker has grown too big while nothing ran: another takes its place when it has done what it has.
     pub fn wear_out(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
         if let Some(its) = self.workers.get_mut(worker.0)

@@ -246,8 +246,10 @@ impl Driver {
                 news.alarm = news.alarm.min(role.sampled + SAMPLE);
             }
         }
+        let later = inside.take_later(now, &mut news);
         let over = inside.is_over();
         drop(guard);
+        self.bear_later(later);
         if !self.arena.is_empty() {
             #[expect(clippy::cast_possible_truncation, reason = "seconds")]
             let keep = KEEP.as_nanos() as Nanos;

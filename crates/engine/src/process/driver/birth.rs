@@ -2,12 +2,12 @@
 //!
 //! The policy asks for a worker; whoever is attached next has the starter make it, so that `submit` returns when the worker
 //! that it wanted is there. One that cannot be started counts as one that died at once. A zygote is asked for all that are
-//! wanted before the first is waited for. Of a new pool the first is started by its caller, who goes on then, and the others by
-//! a thread. Other starters make one after the other, since a fork takes along what is open.
+//! wanted before the first is waited for. ([`super::later`]: not those of a new
+//! `Pool`.) Other starters make one after the other, since a fork takes along what is open.
 //! The reader has plait's zygote make one without the interpreter, which another thread may keep for itself.
 
 use super::Driver;
-use super::inside::{Inside, News};
+use super::inside::News;
 use super::worker::{Process, Shared, Worker};
 use crate::door;
 use crate::process::reader::{self, Source};
@@ -20,11 +20,6 @@ use pyo3::prelude::*;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// So long the first worker of a new pool has the processors for itself and its caller, before the zygote forks the others: a
-/// fork takes as long as all that a worker does until its first call, and the zygote is woken on its caller's processor.
-const HEAD_START: Duration = Duration::from_micros(300);
 
 impl Driver {
     /// A call cannot be sent: a worker is started for it even so, as the standard library does, for programs that count on it.
@@ -44,49 +39,6 @@ impl Driver {
         }
     }
 
-    /// Starts all workers that there may be. Where a zygote makes them they come by and by, the first of them at once: whoever has
-    /// opened the pool goes on with that one.
-    ///
-    /// # Errors
-    /// What the last one raised that could not be started.
-    pub fn start_all(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        let has_zygote = self
-            .starter
-            .lock()
-            .as_ref()
-            .is_some_and(|starter| !starter.needs_python());
-        let mut news = News::default();
-        let mut guard = self.inside.lock();
-        let inside = &mut *guard;
-        // Until the error is taken the pool is not over: the reader would end, and take it away.
-        inside.starting += 1;
-        inside.policy.fill(&mut inside.out);
-        inside.carry_out(clock::now(), &mut news);
-        if has_zygote && inside.starts.len() > 1 {
-            inside.later = inside.starts.split_off(1);
-            inside.starting += inside.later.len();
-        }
-        drop(guard);
-        self.serve_starts(Some(py));
-        let mut inside = self.inside.lock();
-        inside.starting -= 1;
-        let error = inside.start_error.take();
-        let has_later = !inside.later.is_empty();
-        drop(inside);
-        if has_later {
-            let its = Arc::clone(self);
-            let late = move || {
-                std::thread::sleep(HEAD_START);
-                its.start_later();
-            };
-            if reader::thread(late).is_err() {
-                self.start_later();
-            }
-        }
-        self.wake_if_over();
-        error.map_or(Ok(()), Err)
-    }
-
     /// Starts the workers that the policy wants; without the interpreter, those that can be started so.
     #[cold]
     pub fn serve_starts(self: &Arc<Self>, py: Option<Python<'_>>) {
@@ -99,9 +51,10 @@ impl Driver {
         let mut prepared = false;
         loop {
             let mut inside = self.inside.lock();
-            if inside.policy.is_broken() {
+            if inside.policy.needs_no_more() {
                 let mut news = News::default();
-                inside.call_off_starts(&mut news);
+                let starts = std::mem::take(&mut inside.starts);
+                inside.call_off(starts, clock::now(), &mut news);
                 drop(inside);
                 let _: News = self.after(news);
                 break;
@@ -123,22 +76,6 @@ impl Driver {
             reader::spawn(self);
         }
         self.wake_if_over();
-    }
-
-    /// Starts the other workers of a new pool.
-    ///
-    /// One after the other: if the pool ends meanwhile, those that are left are called off.
-    fn start_later(self: &Arc<Self>) {
-        loop {
-            let mut inside = self.inside.lock();
-            let Some(id) = inside.later.pop_front() else {
-                return;
-            };
-            inside.starting -= 1;
-            inside.starts.push_back(id);
-            drop(inside);
-            self.serve_starts(None);
-        }
     }
 
     /// Enters a worker that was made, or why it was not.
@@ -191,13 +128,6 @@ impl Driver {
         let _: News = self.after(news);
         if missed {
             self.wake_reader();
-        }
-    }
-
-    /// Waits, a moment at a time, until no worker is being started by another thread; `own` of those counted are the caller's.
-    pub fn wait_for_starts(&self, py: Python<'_>, own: usize) {
-        while self.inside.lock().starting > own {
-            door::detached(py, || std::thread::sleep(Duration::from_micros(200)));
         }
     }
 
@@ -256,16 +186,6 @@ impl Driver {
 
     fn watch(&self, fd: &impl AsFd, source: Source) -> std::io::Result<()> {
         reader::watch(self.poller.as_fd(), fd.as_fd(), source)
-    }
-}
-
-impl Inside {
-    /// Nobody needs the workers that are to be started.
-    fn call_off_starts(&mut self, news: &mut News) {
-        for id in std::mem::take(&mut self.starts) {
-            self.policy.died(id, None, &mut self.out);
-        }
-        self.carry_out(clock::now(), news);
     }
 }
 

@@ -4,6 +4,7 @@ use super::Gate;
 use super::deliveries::{Line, Logs, Record, Soon, Telling};
 use super::functions::{Function, Functions};
 use super::job::Job;
+use super::later::Later;
 use super::settling::Obituary;
 use super::worker::Worker;
 use crate::held::Held;
@@ -93,8 +94,8 @@ pub struct Inside {
     pub starts: VecDeque<WorkerId>,
     /// So many are being started at this moment.
     pub starting: usize,
-    /// Those of them that a thread will take up.
-    pub later: VecDeque<WorkerId>,
+    /// Workers that are to be started later.
+    pub later: Later,
     /// Workers whose processes have ended: to be buried, attached.
     pub dead: Vec<WorkerId>,
     pub soon: Line<Soon>,
@@ -134,7 +135,7 @@ impl Inside {
             remains: Vec::new(),
             starts: VecDeque::new(),
             starting: 0,
-            later: VecDeque::new(),
+            later: Later::default(),
             dead: Vec::new(),
             soon: Line::default(),
             records: Line::default(),

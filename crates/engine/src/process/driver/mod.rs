@@ -16,7 +16,7 @@
 //! | [`inside`] | what is behind the latch, and how actions of the policy are carried out |
 //! | [`settling`] | how calls end, and who is told |
 //! | [`drain`] | what comes up from workers |
-//! | [`birth`], [`death`] | how workers begin and end |
+//! | [`birth`], [`later`], [`death`] | how workers begin and end |
 //! | [`ending`] | closing a pool, giving it up |
 //! | [`deliveries`] | what needs Python: callbacks, collectors, prints, log records |
 //! | [`help`] | the caller that waits |
@@ -32,6 +32,7 @@ pub mod functions;
 pub mod help;
 pub mod inside;
 pub mod job;
+pub mod later;
 pub mod settling;
 pub mod worker;
 

@@ -45,7 +45,7 @@ pub fn workers<'py>(py: Python<'py>, driver: &Driver) -> PyResult<Vec<Bound<'py,
     if driver.is_foreign() {
         return Ok(Vec::new());
     }
-    driver.wait_for_starts(py, 0);
+    driver.wait_for_starts(py);
     let inside = driver.inside.lock();
     let handles: Vec<_> = inside
         .workers
