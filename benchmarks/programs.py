@@ -299,7 +299,7 @@ PROGRAMS: dict[str, Program | Mean] = {
         _processes(
             "process-concurrent-imap",
             "pyperformance concurrent_imap, its pool of processes",
-            partial(_performance, script="bm_concurrent_imap", options=["--worker-task", "0"], modules=(), loops=8),
+            partial(_performance, script="bm_concurrent_imap", options=["--worker-task", "0"], modules=(), loops=32),
             floor=5,
         ),
     )

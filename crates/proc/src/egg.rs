@@ -1,13 +1,8 @@
 //! A process that a zygote has forked, before it knows what it is to be.
 
-use crate::{Link, Pidfd, pidfd};
+use crate::{Link, Pidfd};
 use std::io::Result;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
-
-/// So long one that nobody waits for does nothing at first: it was put on a processor where somebody may be about to be woken, who
-/// would wait for it. When it wakes up itself it gets one that is free.
-const MODESTY: Duration = Duration::from_millis(1);
+use std::os::fd::OwnedFd;
 
 /// What a worker is to be.
 #[derive(Debug)]
@@ -31,14 +26,6 @@ pub struct Egg {
 impl Egg {
     pub(crate) fn new(parent: Pidfd, link: Link) -> Self {
         Self { parent, link }
-    }
-
-    /// Whether what it is to be is known within [`MODESTY`].
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn is_called(&self) -> Result<bool> {
-        pidfd::readable(self.link.as_fd(), MODESTY)
     }
 
     /// Waits for what it is to be. `None`: nothing, the zygote is gone or has no use for it.

@@ -84,17 +84,14 @@ impl NurseryFace {
         self.with(|nursery| nursery.failed(errno))
     }
 
-    /// Closes what is the zygote's: for a process that has just been forked. Whether its errand is waiting for it already, or
-    /// comes within a moment.
+    /// Closes what is the zygote's: for a process that has just been forked. Whether its errand is waiting for it already.
     fn leave(&self) -> PyResult<bool> {
         let mut stage = self.0.lock();
         match std::mem::replace(&mut *stage, Stage::Worker) {
             Stage::Zygote(nursery) => {
                 let is_asked = nursery.is_asked();
-                let egg = nursery.leave()?;
-                let is_called = is_asked || egg.is_called()?;
-                *stage = Stage::Forked(egg);
-                Ok(is_called)
+                *stage = Stage::Forked(nursery.leave()?);
+                Ok(is_asked)
             }
             _ => Err(gone()),
         }
