@@ -68,7 +68,8 @@ impl Driver {
     pub fn wait_for_starts(&self, py: Python<'_>) {
         loop {
             let mut inside = self.inside.lock();
-            let waits = !inside.later.ids.is_empty();
+            // (A pool that was given up because it has no reader has nobody who calls them off.)
+            let waits = !inside.later.ids.is_empty() && !inside.policy.needs_no_more();
             if inside.starting == 0 && !waits {
                 return;
             }
