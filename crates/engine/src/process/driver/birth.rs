@@ -51,7 +51,8 @@ impl Driver {
         let mut prepared = false;
         loop {
             let mut inside = self.inside.lock();
-            if inside.policy.needs_no_more() {
+            // Whoever opens a pool is told why the last could not be started: for him all are tried.
+            if py.is_none() && inside.policy.needs_no_more() {
                 let mut news = News::default();
                 let starts = std::mem::take(&mut inside.starts);
                 inside.call_off(starts, clock::now(), &mut news);
