@@ -107,7 +107,6 @@ impl Policy {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by it")]
 mod tests {
     use super::LOADING;
     use crate::tests::Stage;

@@ -2,8 +2,8 @@
 //!
 //! The policy asks for a worker; whoever is attached next has the starter make it, so that `submit` returns when the worker
 //! that it wanted is there. One that cannot be started counts as one that died at once. A zygote is asked for all that are
-//! wanted before the first is waited for. ([`super::later`]: not those of a new
-//! `Pool`.) Other starters make one after the other, since a fork takes along what is open.
+//! wanted before the first is waited for (but for a new `Pool`: [`super::later`]); others make one after the other, since a
+//! fork takes along what is open.
 //! The reader has plait's zygote make one without the interpreter, which another thread may keep for itself.
 
 use super::Driver;
@@ -67,7 +67,7 @@ impl Driver {
             if wanted.is_empty() {
                 break;
             }
-            let mut ask = |id| (id, Begun::ask(py, starter.as_ref(), &mut prepared));
+            let mut ask = |id| (id, Begun::ask(py, starter.as_deref(), &mut prepared));
             let asked: Vec<_> = wanted.into_iter().map(&mut ask).collect();
             for (id, begun) in asked {
                 self.enter(py, id, begun.and_then(|begun| self.bear(py, id, begun)));
@@ -138,7 +138,7 @@ impl Driver {
         starter.as_ref().is_some_and(|starter| starter.can_detach())
     }
 
-    fn bear(&self, py: Option<Python<'_>>, id: WorkerId, begun: Begun) -> PyResult<Worker> {
+    fn bear(&self, py: Option<Python<'_>>, id: WorkerId, begun: Begun<'_>) -> PyResult<Worker> {
         let Begun {
             starter,
             link,
@@ -192,8 +192,8 @@ impl Driver {
 
 /// A worker that a starter has been asked for.
 #[derive(Debug)]
-struct Begun {
-    starter: Arc<Starter>,
+struct Begun<'a> {
+    starter: &'a Starter,
     link: Link,
     theirs: OwnedFd,
     stderr: OwnedFd,
@@ -201,9 +201,9 @@ struct Begun {
     asked: Asked,
 }
 
-impl Begun {
+impl<'a> Begun<'a> {
     /// Asks; `prepared`: the starter knows what workers are to inherit now.
-    fn ask(py: Option<Python<'_>>, starter: Option<&Arc<Starter>>, prepared: &mut bool) -> PyResult<Self> {
+    fn ask(py: Option<Python<'_>>, starter: Option<&'a Starter>, prepared: &mut bool) -> PyResult<Self> {
         let starter = starter.ok_or_else(|| PyRuntimeError::new_err("the pool is over"))?;
         let (link, theirs) = Link::pair()?;
         let (stderr, their_stderr) = pipe()?;
@@ -218,7 +218,7 @@ impl Begun {
             None => starter.ask_detached(theirs.as_fd(), their_stderr.as_fd())?,
         };
         Ok(Self {
-            starter: Arc::clone(starter),
+            starter,
             link,
             theirs: theirs.into(),
             stderr,

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// So much later than the first the others are made: about what it costs to make and to end one (fork, page faults, its own
-/// beginning, its end), on the very processors that the first and the caller need. So a pool never loses more by having
-/// waited than it would have lost by not waiting.
+/// beginning, its end), on the very processors that the first and the caller need. So waiting in vain costs no more than a worker
+/// that was made in vain.
 const HEAD_START: Nanos = 5_000_000;
 
 /// Workers that are wanted, and when.
