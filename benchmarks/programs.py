@@ -207,7 +207,7 @@ _TREES = [
 def _performance(
     name: str, script: str, options: Sequence[str], modules: Sequence[str], loops: int = 1
 ) -> Iterator[Once]:
-    """A value is the mean of `loops` rounds: so many that it takes 0.1 s at least, as pyperf itself would choose them."""
+    """A value is the mean of `loops` rounds: so many that it takes 0.1 s at least, as with pyperf itself."""
     _needs("pyperf", "pyperformance", *modules)
     found = find_spec("pyperformance")
     assert found

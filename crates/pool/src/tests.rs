@@ -358,3 +358,27 @@ fn closing_takes_back_what_lies_in_rings() {
     stage.policy.died(worker, None, &mut stage.out);
     assert!(stage.policy.is_over());
 }
+
+#[test]
+fn workers_that_are_called_off_are_no_deaths() {
+    let mut stage = Stage::new(Settings {
+        workers: 3,
+        stillborn: 1,
+        deaths: Some(0),
+        ..SETTINGS
+    });
+    stage.policy.fill(&mut stage.out);
+    let starts = stage.actions();
+    assert_eq!(starts.len(), 3);
+    assert!(!stage.policy.needs_no_more());
+    stage.policy.close(false, &mut stage.out);
+    assert!(stage.policy.needs_no_more());
+    for start in starts {
+        let Action::Start(worker) = start else {
+            panic!("three are started")
+        };
+        stage.policy.call_off(worker, &mut stage.out);
+    }
+    assert_eq!(stage.actions(), []);
+    assert!(!stage.policy.is_broken() && stage.policy.is_over());
+}

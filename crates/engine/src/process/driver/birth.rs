@@ -43,11 +43,7 @@ impl Driver {
     #[cold]
     pub fn serve_starts(self: &Arc<Self>, py: Option<Python<'_>>) {
         let starter = self.starter.lock().clone();
-        let most = if starter.as_ref().is_some_and(|starter| starter.needs_python()) {
-            1
-        } else {
-            usize::MAX
-        };
+        let most = if self.has_zygote() { usize::MAX } else { 1 };
         let mut prepared = false;
         loop {
             let mut inside = self.inside.lock();
@@ -130,6 +126,12 @@ impl Driver {
         if missed {
             self.wake_reader();
         }
+    }
+
+    /// Whether a zygote makes the workers.
+    pub fn has_zygote(&self) -> bool {
+        let starter = self.starter.lock();
+        starter.as_ref().is_some_and(|starter| !starter.needs_python())
     }
 
     /// Whether workers can be started without the interpreter.

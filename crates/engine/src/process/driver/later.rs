@@ -40,7 +40,7 @@ impl Driver {
     /// # Errors
     /// What the last one raised that could not be started.
     pub fn start_all(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        let starter = self.starter.lock().clone();
+        let has_zygote = self.has_zygote();
         let mut news = News::default();
         let mut guard = self.inside.lock();
         let inside = &mut *guard;
@@ -48,7 +48,7 @@ impl Driver {
         inside.starting += 1;
         inside.policy.fill(&mut inside.out);
         inside.carry_out(clock::now(), &mut news);
-        if inside.starts.len() > 1 && starter.is_some_and(|starter| !starter.needs_python()) {
+        if has_zygote && inside.starts.len() > 1 {
             inside.later = Later {
                 ids: inside.starts.split_off(1),
                 at: clock::now() + HEAD_START,
